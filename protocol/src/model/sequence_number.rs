@@ -1,0 +1,224 @@
+//! The outside face of an offset: AWS's 56-digit decimal.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use super::{Offset, ShardIndex, Timestamp};
+
+/// AWS's sequence number: 186 bits, printed as a decimal that starts with 49 and has 56 digits.
+///
+/// As 47 hex digits, from the left: `2`, nine of the shard's creation time in seconds, one of the
+/// shard index's low nibble, sixteen of the sequence index, `00`, nine of the record's time in
+/// seconds, eight of the shard index, and the version `2`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SequenceNumber {
+    high: u64,
+    low: u128,
+}
+
+/// A decimal that is no sequence number of this layout.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("\"{text}\" is not a sequence number")]
+pub struct InvalidSequenceNumber {
+    /// What was found, cut to 64 characters.
+    pub text: String,
+}
+
+const SECONDS_MASK: u64 = (1 << 36) - 1;
+/// Times at or above this many seconds are refused, as AWS does.
+const SECONDS_END: u64 = 16_025_175_000;
+const INDEX_CLOSED: u64 = 0x7fff_ffff_ffff_ffff;
+
+impl SequenceNumber {
+    /// The number of the record at `offset`: its index is the offset plus one.
+    pub fn of_record(
+        shard: ShardIndex,
+        created: Timestamp,
+        offset: Offset,
+        arrival: Timestamp,
+    ) -> Self {
+        Self::build(shard, created, offset.get() + 1, arrival)
+    }
+
+    /// A shard's starting number: index 0 at its creation time.
+    pub fn of_shard_start(shard: ShardIndex, created: Timestamp) -> Self {
+        Self::build(shard, created, 0, created)
+    }
+
+    /// A closed shard's ending number.
+    pub fn of_shard_end(shard: ShardIndex, created: Timestamp, closed: Timestamp) -> Self {
+        Self::build(shard, created, INDEX_CLOSED, closed)
+    }
+
+    fn build(shard: ShardIndex, created: Timestamp, index: u64, time: Timestamp) -> Self {
+        let created = created.as_secs() & SECONDS_MASK;
+        let time = time.as_secs() & SECONDS_MASK;
+        let high = (2 << 56) | (created << 20) | (u64::from(shard.0 & 0xf) << 16) | (index >> 48);
+        let low = (u128::from(index & 0xffff_ffff_ffff) << 80)
+            | (u128::from(time) << 36)
+            | (u128::from(shard.0) << 4)
+            | 2;
+        Self { high, low }
+    }
+
+    /// The sequence index: 0 for a shard's start, the offset plus one for a record.
+    pub fn index(self) -> u64 {
+        ((self.high & 0xffff) << 48) | (self.low >> 80) as u64
+    }
+
+    /// The offset of the record with this number; `None` for a shard's start or end.
+    pub fn offset(self) -> Option<Offset> {
+        match self.index() {
+            0 | INDEX_CLOSED => None,
+            index => Offset::new(index - 1),
+        }
+    }
+
+    /// The shard that this number encodes.
+    pub fn shard(self) -> ShardIndex {
+        ShardIndex((self.low >> 4) as u32)
+    }
+
+    /// When its shard was created, to the second.
+    pub fn shard_created(self) -> Timestamp {
+        Timestamp::from_millis(((self.high >> 20) & SECONDS_MASK) * 1000)
+    }
+
+    /// The record's time, to the second.
+    pub fn time(self) -> Timestamp {
+        Timestamp::from_millis((((self.low >> 36) as u64) & SECONDS_MASK) * 1000)
+    }
+
+    /// Reads the decimal. Values below 2^124 are numbers of a layout that AWS gave up long ago; the
+    /// small ones among them ("0", "1") are used as "from the very start" and come back as index 0.
+    pub fn parse(text: &str) -> Result<Self, InvalidSequenceNumber> {
+        let invalid = || InvalidSequenceNumber {
+            text: text.chars().take(64).collect(),
+        };
+        let canonical = text == "0" || !text.starts_with('0');
+        if text.is_empty() || text.len() > 57 || !canonical {
+            return Err(invalid());
+        }
+        let (mut high, mut low) = (0_u64, 0_u128);
+        for byte in text.bytes() {
+            if !byte.is_ascii_digit() {
+                return Err(invalid());
+            }
+            // value = value * 10 + digit, over 192 bits in steps of 64.
+            let digit = u128::from(byte - b'0');
+            let step0 = (low & u128::from(u64::MAX)) * 10 + digit;
+            let step1 = (low >> 64) * 10 + (step0 >> 64);
+            let step2 = u128::from(high) * 10 + (step1 >> 64);
+            low = (step1 << 64) | (step0 & u128::from(u64::MAX));
+            high = u64::try_from(step2).map_err(|_| invalid())?;
+        }
+        let number = Self { high, low };
+        if high == 0 && low < 1 << 124 {
+            return Ok(Self { high: 0, low: 0 });
+        }
+        let whole = high >> 56 == 2 && low & 0xf == 2;
+        let zeros = (low >> 72) & 0xff == 0;
+        let nibble = (high >> 16) & 0xf == u64::from(number.shard().0 & 0xf);
+        let times =
+            number.time().as_secs() < SECONDS_END && number.shard_created().as_secs() < SECONDS_END;
+        if whole && zeros && nibble && times && number.index() >> 63 == 0 {
+            Ok(number)
+        } else {
+            Err(invalid())
+        }
+    }
+
+    /// Whether this is a number of the given-up layout, which names no shard.
+    pub fn is_ancient(self) -> bool {
+        self.high == 0
+    }
+}
+
+impl fmt::Display for SequenceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Long division of 192 bits by 10^18, the largest power of ten whose remainder shifted by
+        // 64 bits stays inside 128.
+        const CHUNK: u128 = 1_000_000_000_000_000_000;
+        let mut parts = [self.high, (self.low >> 64) as u64, self.low as u64];
+        let mut chunks = [0_u64; 4];
+        for chunk in &mut chunks {
+            let mut remainder = 0_u128;
+            for part in &mut parts {
+                let value = (remainder << 64) | u128::from(*part);
+                *part = (value / CHUNK) as u64;
+                remainder = value % CHUNK;
+            }
+            *chunk = remainder as u64;
+        }
+        let first = chunks.iter().rposition(|c| *c != 0).unwrap_or(0);
+        write!(f, "{}", chunks[first])?;
+        for chunk in chunks[..first].iter().rev() {
+            write!(f, "{chunk:018}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const CREATED: Timestamp = Timestamp::from_millis(1_763_900_000_000);
+
+    #[test]
+    fn it_looks_like_the_ones_of_aws() {
+        let start = SequenceNumber::of_shard_start(ShardIndex(0), CREATED).to_string();
+        assert_eq!(start.len(), 56);
+        assert!(start.starts_with("49"), "{start}");
+        let record = SequenceNumber::of_record(ShardIndex(0), CREATED, Offset::ZERO, CREATED);
+        assert!(record.to_string() > start);
+        assert_eq!(record.index(), 1);
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused() {
+        for text in [
+            "",
+            "x",
+            "-1",
+            "007",
+            "1e5",
+            &"9".repeat(57),
+            &"9".repeat(56),
+        ] {
+            assert!(SequenceNumber::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(SequenceNumber::parse("0").unwrap().index(), 0);
+        assert!(SequenceNumber::parse("5").unwrap().is_ancient());
+    }
+
+    proptest! {
+        #[test]
+        fn it_survives_its_decimal(
+            shard in 0_u32..10_000,
+            raw in 0_u64..(1 << 63) - 1,
+            created in 1_500_000_000_000_u64..4_000_000_000_000,
+            age in 0_u64..1_000_000_000,
+        ) {
+            let offset = Offset::new(raw).unwrap();
+            prop_assume!(raw + 1 < INDEX_CLOSED);
+            let created = Timestamp::from_millis(created);
+            let arrival = Timestamp::from_millis(created.as_millis() + age);
+            let number = SequenceNumber::of_record(ShardIndex(shard), created, offset, arrival);
+            let back = SequenceNumber::parse(&number.to_string()).unwrap();
+            prop_assert_eq!(back, number);
+            prop_assert_eq!(back.offset(), Some(offset));
+            prop_assert_eq!(back.shard(), ShardIndex(shard));
+            prop_assert_eq!(back.time().as_secs(), arrival.as_secs());
+        }
+
+        #[test]
+        fn it_orders_by_index(a in 0_u64..1 << 62, b in 0_u64..1 << 62) {
+            let at = |raw| SequenceNumber::of_record(
+                ShardIndex(3), CREATED, Offset::new(raw).unwrap(), CREATED);
+            prop_assert_eq!(at(a).cmp(&at(b)), a.cmp(&b));
+        }
+    }
+}
