@@ -1,0 +1,377 @@
+//! What can go wrong, one small enum per operation, each with its code on the wire.
+
+use thiserror::Error;
+use weir_protocol::batch::BatchError;
+use weir_protocol::limits::{
+    RETAIN_BYTES_MIN, RETENTION_MS_MAX, RETENTION_MS_MIN, STREAM_SHARDS_MAX,
+};
+use weir_protocol::model::{ShardId, StreamId, StreamName, StreamStatus};
+use weir_protocol::wire::error::{ErrorCode, WireError};
+
+/// Why a batch was not stored.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AppendError {
+    /// The bytes are not a batch, or break a limit.
+    #[error("{0}")]
+    InvalidBatch(#[from] BatchError),
+    /// No stream of this number.
+    #[error("stream number {} does not exist", .stream.get())]
+    StreamNotFound {
+        /// The number in the batch.
+        stream: StreamId,
+    },
+    /// The stream is being created or deleted.
+    #[error("stream \"{name}\" is {}, not ACTIVE", .status.aws_name())]
+    StreamNotActive {
+        /// Its name.
+        name: StreamName,
+        /// Where it stands.
+        status: StreamStatus,
+    },
+    /// The stream has no shard of this index.
+    #[error("shard {shard} does not exist")]
+    ShardNotFound {
+        /// The shard in the batch.
+        shard: ShardId,
+    },
+    /// A split or merge closed the shard: routing must follow the newer map.
+    #[error("shard {shard} is closed, see shard map version {map_version}")]
+    ShardClosed {
+        /// The shard.
+        shard: ShardId,
+        /// Version of the map that says so.
+        map_version: u32,
+    },
+    /// Another core appends to this shard.
+    #[error("shard {shard} belongs to core {owner}")]
+    NotOwner {
+        /// The shard.
+        shard: ShardId,
+        /// The core to connect to.
+        owner: u32,
+        /// Version of the map that says so.
+        map_version: u32,
+    },
+    /// The shard's quota is used up for now.
+    #[error("rate exceeded for {what} of shard {shard}")]
+    Throttled {
+        /// The shard.
+        shard: ShardId,
+        /// Which quota.
+        what: &'static str,
+    },
+    /// No buffer space just now: wait for [`crate::Engine::room`] and try again. Never returned by
+    /// [`crate::Engine::append`], which waits itself.
+    #[error("the log has no buffer space just now")]
+    Busy,
+    /// The owning core has more waiting than it may hold.
+    #[error("the server has no memory left for this request now")]
+    Overloaded,
+    /// No room on the disk.
+    #[error("the disk is full")]
+    DiskFull,
+    /// The log failed and is being recovered: whether the batch is stored is not known.
+    #[error("the log failed and is being recovered")]
+    LogFailed,
+    /// The log takes no writes until an operator looks at it.
+    #[error("the log is read-only after repeated write faults")]
+    ReadOnly,
+    /// The shard's numbers are used up.
+    #[error("the numbers of shard {shard} are used up")]
+    Exhausted {
+        /// The shard.
+        shard: ShardId,
+    },
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+impl AppendError {
+    /// Its code on the wire.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::InvalidBatch(_) => ErrorCode::InvalidBatch,
+            Self::StreamNotFound { .. } => ErrorCode::StreamNotFound,
+            Self::StreamNotActive { .. } => ErrorCode::StreamNotActive,
+            Self::ShardNotFound { .. } => ErrorCode::ShardNotFound,
+            Self::ShardClosed { .. } => ErrorCode::ShardClosed,
+            Self::NotOwner { .. } => ErrorCode::NotOwner,
+            Self::Throttled { .. } => ErrorCode::Throttled,
+            Self::Busy | Self::Overloaded => ErrorCode::Overloaded,
+            Self::DiskFull => ErrorCode::DiskFull,
+            Self::LogFailed => ErrorCode::LogFailed,
+            Self::ReadOnly => ErrorCode::ReadOnly,
+            Self::Exhausted { .. } => ErrorCode::Exhausted,
+            Self::Stopping => ErrorCode::Stopping,
+        }
+    }
+
+    /// Whether the same batch may succeed later, unchanged.
+    pub fn is_retryable(&self) -> bool {
+        self.code().is_retryable()
+    }
+
+    /// The owner and map version that a client needs to act on it; zeros where they say nothing.
+    pub fn owner_and_map_version(&self) -> (u32, u32) {
+        match self {
+            Self::NotOwner {
+                owner, map_version, ..
+            } => (*owner, *map_version),
+            Self::ShardClosed { map_version, .. } => (0, *map_version),
+            _ => (0, 0),
+        }
+    }
+}
+
+/// Why nothing was read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ReadError {
+    /// No stream of this number, or it was deleted while the read waited.
+    #[error("stream number {} does not exist", .stream.get())]
+    StreamNotFound {
+        /// The number asked for.
+        stream: StreamId,
+    },
+    /// The stream is still being created.
+    #[error("stream \"{name}\" is {}, not ACTIVE", .status.aws_name())]
+    StreamNotActive {
+        /// Its name.
+        name: StreamName,
+        /// Where it stands.
+        status: StreamStatus,
+    },
+    /// The stream has no shard of this index.
+    #[error("shard {shard} does not exist")]
+    ShardNotFound {
+        /// The shard asked for.
+        shard: ShardId,
+    },
+    /// Another core reads this shard.
+    #[error("shard {shard} belongs to core {owner}")]
+    NotOwner {
+        /// The shard.
+        shard: ShardId,
+        /// The core to connect to.
+        owner: u32,
+        /// Version of the map that says so.
+        map_version: u32,
+    },
+    /// The shard's read quota is used up for now.
+    #[error("rate exceeded for {what} of shard {shard}")]
+    Throttled {
+        /// The shard.
+        shard: ShardId,
+        /// Which quota.
+        what: &'static str,
+    },
+    /// The owning core has more waiting than it may hold.
+    #[error("the server has no memory left for this request now")]
+    Overloaded,
+    /// The bytes asked for are damaged on disk.
+    #[error("shard {shard} is damaged: {text}")]
+    Damaged {
+        /// The shard.
+        shard: ShardId,
+        /// Where, and where reading can go on.
+        text: String,
+    },
+    /// The disk refused to read.
+    #[error("shard {shard} could not be read: {text}")]
+    Io {
+        /// The shard.
+        shard: ShardId,
+        /// What the disk said.
+        text: String,
+    },
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+impl ReadError {
+    /// Its code on the wire.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::StreamNotFound { .. } => ErrorCode::StreamNotFound,
+            Self::StreamNotActive { .. } => ErrorCode::StreamNotActive,
+            Self::ShardNotFound { .. } => ErrorCode::ShardNotFound,
+            Self::NotOwner { .. } => ErrorCode::NotOwner,
+            Self::Throttled { .. } => ErrorCode::Throttled,
+            Self::Overloaded => ErrorCode::Overloaded,
+            Self::Damaged { .. } => ErrorCode::Damaged,
+            Self::Io { .. } => ErrorCode::Internal,
+            Self::Stopping => ErrorCode::Stopping,
+        }
+    }
+
+    /// Whether the same request may succeed later, unchanged.
+    pub fn is_retryable(&self) -> bool {
+        self.code().is_retryable()
+    }
+
+    /// The answer on the wire.
+    pub fn to_wire(&self) -> WireError {
+        let mut wire = WireError::new(self.code(), self.to_string());
+        if let Self::NotOwner {
+            owner, map_version, ..
+        } = self
+        {
+            wire.owner = *owner;
+            wire.map_version = *map_version;
+        }
+        wire
+    }
+}
+
+/// Why a change of what exists was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ControlError {
+    /// The name is taken, also by a stream that is being deleted.
+    #[error("stream \"{name}\" already exists")]
+    StreamExists {
+        /// The name.
+        name: StreamName,
+    },
+    /// No stream of that name.
+    #[error("stream \"{name}\" does not exist")]
+    StreamNotFound {
+        /// The name.
+        name: StreamName,
+    },
+    /// The stream is in a state that does not allow it.
+    #[error("stream \"{name}\" is {}, not ACTIVE", .status.aws_name())]
+    NotActive {
+        /// The name.
+        name: StreamName,
+        /// Where it stands.
+        status: StreamStatus,
+    },
+    /// No shards at all, or more than a stream may have.
+    #[error("{asked} shards asked for, expected 1 to {STREAM_SHARDS_MAX}")]
+    ShardCount {
+        /// Shards asked for.
+        asked: u32,
+    },
+    /// The folder would hold more shards than it may.
+    #[error("{asked} more shards would exceed the folder's limit of {limit}, {current} exist")]
+    TooManyShards {
+        /// Shards asked for.
+        asked: u32,
+        /// Shards that exist.
+        current: u32,
+        /// The most there may be.
+        limit: u32,
+    },
+    /// A retention outside its bounds.
+    #[error("retention of {millis} ms, expected {RETENTION_MS_MIN} to {RETENTION_MS_MAX}")]
+    InvalidRetention {
+        /// The value asked for, in milliseconds.
+        millis: u64,
+    },
+    /// A byte cap below its bound.
+    #[error("byte cap of {bytes}, expected at least {RETAIN_BYTES_MIN}")]
+    InvalidRetainBytes {
+        /// The value asked for.
+        bytes: u64,
+    },
+    /// The catalog could not be written; nothing was changed.
+    #[error("the catalog could not be written: {text}")]
+    CatalogFailed {
+        /// What it said.
+        text: String,
+    },
+    /// More control requests wait than may.
+    #[error("too many control requests are waiting")]
+    Overloaded,
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+impl ControlError {
+    /// Its code on the wire.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::StreamExists { .. } => ErrorCode::StreamExists,
+            Self::StreamNotFound { .. } => ErrorCode::StreamNotFound,
+            Self::NotActive { .. } => ErrorCode::StreamNotActive,
+            Self::ShardCount { .. }
+            | Self::TooManyShards { .. }
+            | Self::InvalidRetention { .. }
+            | Self::InvalidRetainBytes { .. } => ErrorCode::InvalidArgument,
+            Self::CatalogFailed { .. } => ErrorCode::Internal,
+            Self::Overloaded => ErrorCode::Overloaded,
+            Self::Stopping => ErrorCode::Stopping,
+        }
+    }
+
+    /// Whether the same request may succeed later, unchanged.
+    pub fn is_retryable(&self) -> bool {
+        self.code().is_retryable()
+    }
+}
+
+/// Why a data folder could not be opened: one sentence each, for a person.
+#[derive(Debug, Error)]
+pub enum OpenFolderError {
+    /// Another process uses it, or the lock could not be taken.
+    #[error("{text}")]
+    Locked {
+        /// The sentence, naming the holder.
+        text: String,
+    },
+    /// A newer build made it.
+    #[error(
+        "data folder {folder} has format version {found}, this build reads version {known}: use a \
+         newer build"
+    )]
+    NewerFormat {
+        /// The folder.
+        folder: String,
+        /// The version found.
+        found: u32,
+        /// The version this build knows.
+        known: u32,
+    },
+    /// The FORMAT file makes no sense.
+    #[error("{file} is not a folder description: {text}")]
+    Format {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        text: String,
+    },
+    /// A value in the options that cannot be.
+    #[error("{text}")]
+    Options {
+        /// The sentence.
+        text: String,
+    },
+    /// The catalog does not open.
+    #[error("the catalog of {folder} cannot be read: {text}")]
+    Catalog {
+        /// The folder.
+        folder: String,
+        /// What it said.
+        text: String,
+    },
+    /// A log could not be recovered.
+    #[error("{log} of {folder} cannot be recovered: {text}")]
+    Log {
+        /// The folder.
+        folder: String,
+        /// The log.
+        log: String,
+        /// What it said.
+        text: String,
+    },
+    /// The folder cannot be read or written.
+    #[error("data folder {folder}: {text}")]
+    Io {
+        /// The folder.
+        folder: String,
+        /// What the system said.
+        text: String,
+    },
+}

@@ -1,0 +1,141 @@
+//! What exists: streams and their shards, as every core sees them.
+//!
+//! A [`Streams`] never changes; the control thread publishes a new one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use weir_protocol::model::{
+    HashKey, HashKeyRange, Offset, ShardId, ShardIndex, StreamId, StreamMode, StreamName,
+    StreamStatus, Timestamp,
+};
+
+/// All streams of the folder at one moment.
+#[derive(Debug, Default)]
+pub struct Streams {
+    by_name: BTreeMap<StreamName, Arc<Stream>>,
+    by_id: FxHashMap<StreamId, Arc<Stream>>,
+}
+
+impl Streams {
+    /// The snapshot that holds `streams`.
+    pub fn new(streams: impl IntoIterator<Item = Arc<Stream>>) -> Self {
+        let mut all = Self::default();
+        for stream in streams {
+            all.by_name.insert(stream.name.clone(), stream.clone());
+            all.by_id.insert(stream.id, stream);
+        }
+        all
+    }
+
+    /// The stream called `name`.
+    pub fn by_name(&self, name: &str) -> Option<&Arc<Stream>> {
+        let name = StreamName::new(name).ok()?;
+        self.by_name.get(&name)
+    }
+
+    /// The stream with this number.
+    pub fn by_id(&self, id: StreamId) -> Option<&Arc<Stream>> {
+        self.by_id.get(&id)
+    }
+
+    /// All streams, sorted by name.
+    pub fn in_name_order(&self) -> impl Iterator<Item = &Arc<Stream>> {
+        self.by_name.values()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+}
+
+/// One stream at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// Its number; never used twice in a folder.
+    pub id: StreamId,
+    /// Its name.
+    pub name: StreamName,
+    /// Where it stands between creation and end.
+    pub status: StreamStatus,
+    /// What meters its shards.
+    pub mode: StreamMode,
+    /// How long records are kept, in milliseconds.
+    pub retention_ms: u64,
+    /// Byte cap of the whole stream; `None` for no cap.
+    pub retain_bytes: Option<u64>,
+    /// When it was created.
+    pub created: Timestamp,
+    /// Rises whenever the set of open shards changes.
+    pub map_version: u32,
+    /// All shards, in index order.
+    pub shards: Vec<Shard>,
+}
+
+/// One shard at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shard {
+    /// Its number within the stream.
+    pub index: ShardIndex,
+    /// The hash keys it takes.
+    pub range: HashKeyRange,
+    /// When it was created.
+    pub created: Timestamp,
+    /// The core that appends to it and reads from it in this run of the server.
+    pub core: u32,
+    /// The shard it came from by a split or merge.
+    pub parent: Option<ShardIndex>,
+    /// The other shard it came from by a merge.
+    pub adjacent_parent: Option<ShardIndex>,
+    /// Set when a split or merge ended it.
+    pub closed: Option<Closed>,
+}
+
+/// The end of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closed {
+    /// When it was closed.
+    pub at: Timestamp,
+    /// One past its last record.
+    pub next: Offset,
+}
+
+impl Stream {
+    /// The open shard that takes `key`.
+    pub fn route(&self, key: HashKey) -> &Shard {
+        self.shards
+            .iter()
+            .find(|shard| shard.closed.is_none() && shard.range.contains(key))
+            .expect("open shards tile the hash space")
+    }
+
+    /// The shard of this index, open or closed.
+    pub fn shard(&self, index: ShardIndex) -> Option<&Shard> {
+        let at = self
+            .shards
+            .binary_search_by_key(&index, |shard| shard.index);
+        at.ok().map(|at| &self.shards[at])
+    }
+
+    /// The shards that take records, in index order.
+    pub fn open_shards(&self) -> impl Iterator<Item = &Shard> {
+        self.shards.iter().filter(|shard| shard.closed.is_none())
+    }
+
+    /// The folder-wide name of shard `index` of this stream.
+    pub fn shard_id(&self, index: ShardIndex) -> ShardId {
+        ShardId::new(self.id, index)
+    }
+
+    /// Whether appends and reads are taken.
+    pub fn is_usable(&self) -> bool {
+        matches!(self.status, StreamStatus::Active | StreamStatus::Updating)
+    }
+}
