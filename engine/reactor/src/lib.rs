@@ -5,9 +5,11 @@
 //! time, torn writes, lost flushes, full disks). No other crate of the engine names glommio, libc,
 //! a clock or a random source.
 
+mod blocking;
 mod seam;
 pub mod sim;
 
+pub use blocking::{BlockingDisk, BlockingFile, PlainDisk, PlainFile};
 pub use seam::{
-    Buffer, Disk, Entry, File, Lane, Map, Monotonic, Reactor, Socket, Space, BLOCK_BYTES,
+    BLOCK_BYTES, Buffer, Disk, Entry, File, Lane, Map, Monotonic, Reactor, Socket, Space,
 };
