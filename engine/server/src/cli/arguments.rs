@@ -1,0 +1,280 @@
+//! The words of `weir stream`, as clap reads them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use weir_protocol::limits::{BATCH_RECORDS_MAX, STREAM_SHARDS_MAX};
+use weir_protocol::model::{PartitionKey, ShardIndex, StreamMode, StreamName};
+
+use crate::units;
+
+/// Daily work on streams.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StreamCommand {
+    /// Create a stream
+    #[command(after_help = "Examples:
+  weir stream create logs --shards 4
+  weir stream create clicks --shards 16 --retention 7d --retain-bytes 50GiB
+  weir stream create metered --shards 2 --mode provisioned --output json")]
+    Create(Create),
+    /// List streams
+    #[command(after_help = "Examples:
+  weir stream ls
+  weir stream ls --output json
+  weir stream ls --server 10.0.0.5:4568")]
+    Ls(OutputArguments),
+    /// Describe a stream and its shards
+    #[command(after_help = "Examples:
+  weir stream describe logs
+  weir stream describe logs --output json
+  weir stream describe logs --server 10.0.0.5:4568")]
+    Describe(Named),
+    /// Send lines of a file or of stdin, one record a line
+    #[command(
+        long_about = PUT_ABOUT,
+        after_help = "Examples:
+  weir stream put logs --key-regex 'status (\\S+)' /var/log/dpkg.log
+  journalctl -f | weir stream put logs
+  weir stream put clicks --key user-42 --skip-empty < clicks.jsonl"
+    )]
+    Put(Put),
+    /// Print records, all shards merged
+    #[command(
+        long_about = TAIL_ABOUT,
+        after_help = "Examples:
+  weir stream tail logs --from trim-horizon
+  weir stream tail logs --follow --from -10m --output json
+  weir stream tail logs --shard shardId-000000000000 --from 2026-11-23T04:12:00Z"
+    )]
+    Tail(Tail),
+    /// Change a stream's settings; what is not named stays
+    #[command(after_help = "Examples:
+  weir stream set logs --retention 7d
+  weir stream set logs --retain-bytes 20GiB
+  weir stream set logs --mode provisioned --retain-bytes none")]
+    Set(Set),
+    /// Delete a stream and its records
+    #[command(after_help = "Examples:
+  weir stream delete logs
+  weir stream delete logs --output json
+  weir stream delete logs --server 10.0.0.5:4568")]
+    Delete(Named),
+}
+
+const PUT_ABOUT: &str = "\
+Send lines of a file or of stdin, one record a line.
+
+A record's data is the line without its newline. A carriage return before the newline is kept \
+unless --crlf is given. An empty line is an empty record unless --skip-empty is given. A last line \
+without a newline is sent like any other. Bytes that are not UTF-8 are sent as they are. A line \
+that is over 1 MiB together with its key is not sent: it is reported with its number, the others \
+are sent, and the command ends with code 3.
+
+The key decides the shard, and lines of one key keep their order. Without --key and --key-regex \
+each run of up to --batch-records lines gets a random key: runs spread over all shards, and order \
+holds within a run. A key found by --key-regex that is not UTF-8 is converted, and one of more \
+than 256 characters is cut; both are counted.
+
+A shard that is throttled or not ready is tried again, without overtaking within the shard. Ends \
+with code 1 if any record was not acknowledged. Acknowledged means on disk.";
+
+const TAIL_ABOUT: &str = "\
+Print records, all shards merged: by arrival time where several shards have records ready, and \
+always in order within a shard.
+
+Text output is each record's data and a newline, byte for byte. Without --follow it ends at what \
+was there when it began. Ctrl-C and a closed pipe end it cleanly.";
+
+/// The server.
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// Host and port of the server's binary protocol
+    #[arg(
+        long,
+        env = "WEIR_SERVER",
+        default_value = "127.0.0.1:4568",
+        value_name = "HOST:PORT"
+    )]
+    pub server: String,
+}
+
+/// The server, and how to print.
+#[derive(Debug, Args)]
+pub(crate) struct OutputArguments {
+    #[command(flatten)]
+    pub server: Server,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// What meters a stream's shards.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Mode {
+    /// As fast as the hardware
+    OnDemand,
+    /// Metered per shard as AWS does: 1 MiB/s and 1,000 records/s in, 2 MiB/s out
+    Provisioned,
+}
+
+impl From<Mode> for StreamMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::OnDemand => Self::OnDemand,
+            Mode::Provisioned => Self::Provisioned,
+        }
+    }
+}
+
+/// `weir stream create`.
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// Its name: 1 to 128 of a-z A-Z 0-9 _ . -
+    #[arg(value_parser = StreamName::new)]
+    pub name: StreamName,
+    /// How many shards
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(STREAM_SHARDS_MAX)))]
+    pub shards: u32,
+    /// What meters the shards
+    #[arg(long, value_enum, default_value_t = Mode::OnDemand)]
+    pub mode: Mode,
+    /// How long records are kept, for example 24h [default: 24h]
+    #[arg(long, value_parser = units::millis, value_name = "TIME")]
+    pub retention: Option<u64>,
+    /// Keep at most this much, for example 50GiB; the oldest records go first
+    #[arg(long, value_parser = units::size, value_name = "SIZE")]
+    pub retain_bytes: Option<u64>,
+    #[command(flatten)]
+    pub show: OutputArguments,
+}
+
+/// `weir stream set`.
+#[derive(Debug, Args)]
+pub(crate) struct Set {
+    /// The stream
+    #[arg(value_parser = StreamName::new)]
+    pub name: StreamName,
+    /// What meters the shards
+    #[arg(long, value_enum)]
+    pub mode: Option<Mode>,
+    /// How long records are kept, for example 7d
+    #[arg(long, value_parser = units::millis, value_name = "TIME")]
+    pub retention: Option<u64>,
+    /// Keep at most this much, for example 50GiB; "none" lifts the cap
+    #[arg(long, value_parser = size_or_none, value_name = "SIZE")]
+    pub retain_bytes: Option<u64>,
+    #[command(flatten)]
+    pub show: OutputArguments,
+}
+
+fn size_or_none(text: &str) -> Result<u64, units::UnitError> {
+    if text == "none" {
+        Ok(0)
+    } else {
+        units::size(text)
+    }
+}
+
+/// A stream's name and nothing else.
+#[derive(Debug, Args)]
+pub(crate) struct Named {
+    /// The stream
+    #[arg(value_parser = StreamName::new)]
+    pub name: StreamName,
+    #[command(flatten)]
+    pub show: OutputArguments,
+}
+
+fn partition_key(text: &str) -> Result<String, String> {
+    PartitionKey::new(text)
+        .map(|key| key.as_str().to_owned())
+        .map_err(|error| error.to_string())
+}
+
+/// `weir stream put`.
+#[derive(Debug, Args)]
+pub(crate) struct Put {
+    /// The stream
+    #[arg(value_parser = StreamName::new)]
+    pub name: StreamName,
+    /// The file to send; stdin if it is missing or "-"
+    pub file: Option<PathBuf>,
+    /// One partition key for all lines
+    #[arg(long, value_parser = partition_key, conflicts_with = "key_regex")]
+    pub key: Option<String>,
+    /// Take the partition key out of each line: the pattern's first group, else its whole match
+    #[arg(long, value_name = "PATTERN")]
+    pub key_regex: Option<regex::bytes::Regex>,
+    /// Key of the lines that --key-regex does not match; they are counted
+    #[arg(
+        long,
+        value_parser = partition_key,
+        default_value = "-",
+        value_name = "KEY",
+        conflicts_with = "skip_no_match"
+    )]
+    pub no_match_key: String,
+    /// Do not send the lines that --key-regex does not match; they are counted
+    #[arg(long, requires = "key_regex")]
+    pub skip_no_match: bool,
+    /// Do not send empty lines
+    #[arg(long)]
+    pub skip_empty: bool,
+    /// Strip a carriage return before the newline
+    #[arg(long)]
+    pub crlf: bool,
+    /// How long a record may wait for others to share its batch
+    #[arg(long, value_parser = units::duration, default_value = "20ms", value_name = "TIME")]
+    pub linger: Duration,
+    /// Most records in a batch
+    #[arg(
+        long,
+        default_value_t = 500,
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(BATCH_RECORDS_MAX)),
+        value_name = "COUNT"
+    )]
+    pub batch_records: u32,
+    /// How long a refused batch is tried again before the command gives up
+    #[arg(long, value_parser = units::duration, default_value = "60s", value_name = "TIME")]
+    pub retry_for: Duration,
+    #[command(flatten)]
+    pub server: Server,
+}
+
+fn shard_index(text: &str) -> Result<ShardIndex, String> {
+    ShardIndex::parse(text)
+        .ok_or_else(|| format!("\"{text}\" is not a shard: write shardId-000000000000 or 0"))
+}
+
+/// `weir stream tail`.
+#[derive(Debug, Args)]
+pub(crate) struct Tail {
+    /// The stream
+    #[arg(value_parser = StreamName::new)]
+    pub name: StreamName,
+    /// Where to begin: trim-horizon, latest, an age like -10m, a time like 2026-11-23T04:12:00Z,
+    /// or milliseconds since 1970 [default: latest with --follow, else trim-horizon]
+    #[arg(long, allow_hyphen_values = true, value_name = "PLACE")]
+    pub from: Option<String>,
+    /// Go on with records as they come
+    #[arg(long)]
+    pub follow: bool,
+    /// Only this shard
+    #[arg(long, value_parser = shard_index)]
+    pub shard: Option<ShardIndex>,
+    /// Print each record's partition key and a tab before its data (text output)
+    #[arg(long)]
+    pub keys: bool,
+    #[command(flatten)]
+    pub show: OutputArguments,
+}

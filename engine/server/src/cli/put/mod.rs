@@ -1,0 +1,589 @@
+//! `weir stream put`: lines in, records out, and not one lost without a word.
+//!
+//! One thread reads the input, one thread per connection takes answers, and the main thread does
+//! all the rest between two channels: split, choose a key, queue by shard, send, try again. What it
+//! holds is bounded; at the bound it stops taking input, and the pipe it reads from fills.
+
+mod keys;
+mod queue;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, Sender, bounded, never, unbounded};
+use weir_protocol::limits::RECORD_BYTES_MAX;
+use weir_protocol::model::{HashKey, ShardId, StreamName, StreamStatus};
+use weir_protocol::wire::error::ErrorCode;
+use weir_protocol::wire::frame::Correlation;
+use weir_protocol::wire::request::Request;
+use weir_protocol::wire::response::{AppendOutcome, Response, StreamDescription};
+
+use super::arguments::Put;
+use super::client::{ANSWER_TIMEOUT, Client, FrameReader, connect_core, refusal};
+use super::clock;
+use super::failure::Failure;
+use super::lines::{Line, LineSplitter};
+use crate::units::show_count;
+use keys::{KeySource, Keys};
+use queue::{Pushed, ShardQueue};
+
+/// Bytes of records held in memory before input waits.
+const HELD_BYTES_MAX: usize = 24 * 1024 * 1024;
+const PIECE_BYTES: usize = 256 * 1024;
+/// Lines that were too long are named up to this many, then only counted.
+const REPORTED_LINES_MAX: u64 = 10;
+/// How often answers that never come are looked for.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// With nothing planned, only an event ends the wait.
+const IDLE_WAIT: Duration = Duration::from_hours(1);
+
+/// What a connection's reading thread has to say.
+enum Event {
+    Answer {
+        slot: usize,
+        outcome: Result<AppendOutcome, Failure>,
+    },
+    Lost {
+        core: u32,
+        connection: u64,
+        failure: Failure,
+    },
+}
+
+/// What became of the lines.
+#[derive(Debug, Default)]
+struct Counts {
+    lines: u64,
+    too_long: u64,
+    empty: u64,
+    left_out: u64,
+    records: u64,
+    bytes: u64,
+    resent: u64,
+}
+
+struct Putter<'a> {
+    arguments: &'a Put,
+    map_version: u32,
+    /// Highest hash key of each open shard, rising, beside its slot in `queues`.
+    ends: Vec<(HashKey, usize)>,
+    queues: Vec<ShardQueue>,
+    keys: Keys,
+    connections: HashMap<u32, (TcpStream, u64)>,
+    connections_made: u64,
+    answers: Sender<Event>,
+    lingers: VecDeque<(Instant, usize)>,
+    retries: BTreeSet<(Instant, usize)>,
+    held_bytes: usize,
+    input_ended: bool,
+    /// The map may be old: ask again before the next try.
+    stale: bool,
+    batch: Vec<u8>,
+    frame: Vec<u8>,
+    counts: Counts,
+}
+
+pub(crate) fn run(arguments: &Put) -> Result<(), Failure> {
+    let input = read_input(arguments.file.as_deref())?;
+    let stream = wait_active(&arguments.server.server, &arguments.name)?;
+    let (answers, events) = unbounded();
+    let mut putter = Putter::new(arguments, &stream, answers);
+    let ended = putter.work(&input, &events);
+    let unacknowledged: u64 = putter.queues.iter().map(ShardQueue::record_count).sum();
+    putter.report(unacknowledged);
+    match ended {
+        Err(failure) if unacknowledged > 0 => Err(Failure {
+            exit: failure.exit,
+            text: format!(
+                "{failure}; {} records were read and not acknowledged",
+                show_count(unacknowledged)
+            ),
+        }),
+        Err(failure) => Err(failure),
+        Ok(()) if putter.counts.too_long > 0 => Err(Failure::refused(format!(
+            "{} of {} lines were over {} bytes with their key and were not sent",
+            show_count(putter.counts.too_long),
+            show_count(putter.counts.lines),
+            show_count(u64::from(RECORD_BYTES_MAX))
+        ))),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Describes the stream, waiting for it to become usable after its creation.
+fn wait_active(server: &str, name: &StreamName) -> Result<StreamDescription, Failure> {
+    let mut client = Client::connect(server)?;
+    let give_up = clock::now() + Duration::from_secs(10);
+    loop {
+        let stream = client.describe(name)?;
+        match stream.status {
+            StreamStatus::Active | StreamStatus::Updating => return Ok(stream),
+            StreamStatus::Creating if clock::now() < give_up => {
+                thread::park_timeout(Duration::from_millis(20));
+            }
+            status => {
+                return Err(Failure::could_not_run(format!(
+                    "stream {name} is {}, not ACTIVE",
+                    status.aws_name()
+                )));
+            }
+        }
+    }
+}
+
+/// Reads the input on a thread of its own; the channel ends when the input does.
+fn read_input(file: Option<&Path>) -> Result<Receiver<io::Result<Vec<u8>>>, Failure> {
+    let mut source: Box<dyn Read + Send> = match file {
+        Some(path) if path != Path::new("-") => Box::new(File::open(path).map_err(|error| {
+            Failure::could_not_run(format!("cannot read {}: {error}", path.display()))
+        })?),
+        _ => Box::new(io::stdin()),
+    };
+    let (pieces, input) = bounded(4);
+    thread::spawn(move || {
+        loop {
+            let mut piece = vec![0; PIECE_BYTES];
+            let outcome = match source.read(&mut piece) {
+                Ok(0) => return,
+                Ok(count) => {
+                    piece.truncate(count);
+                    Ok(piece)
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
+            let ended = outcome.is_err();
+            if pieces.send(outcome).is_err() || ended {
+                return;
+            }
+        }
+    });
+    Ok(input)
+}
+
+/// Takes a connection's answers until it ends.
+fn take_answers(mut frames: FrameReader, core: u32, connection: u64, answers: &Sender<Event>) {
+    let failure = loop {
+        let frame = match frames.next() {
+            Ok(frame) => frame,
+            Err(failure) => break failure,
+        };
+        let slot = frame.correlation.0 as usize;
+        let outcome = match Response::decode(&frame) {
+            Ok(Response::Appended(outcomes)) if outcomes.len() == 1 => Ok(outcomes[0]),
+            Ok(Response::Error(error)) => Err(refusal(&error)),
+            Ok(_) => break Failure::could_not_run("the server sent an answer of another kind"),
+            Err(error) => {
+                break Failure::could_not_run(format!("the server sent nonsense: {error}"));
+            }
+        };
+        if answers.send(Event::Answer { slot, outcome }).is_err() {
+            return;
+        }
+    };
+    // Nobody listens any more when all is done.
+    let _ = answers.send(Event::Lost {
+        core,
+        connection,
+        failure,
+    });
+}
+
+impl<'a> Putter<'a> {
+    fn new(arguments: &'a Put, stream: &StreamDescription, answers: Sender<Event>) -> Self {
+        let open: Vec<_> = stream.shards.iter().filter(|shard| !shard.closed).collect();
+        let mut ends: Vec<_> = open
+            .iter()
+            .enumerate()
+            .map(|(slot, shard)| (shard.range.end, slot))
+            .collect();
+        ends.sort_unstable();
+        let queues = open
+            .iter()
+            .map(|shard| ShardQueue::new(ShardId::new(stream.id, shard.index), shard.core))
+            .collect();
+        let source = if let Some(key) = &arguments.key {
+            KeySource::Fixed(key.clone())
+        } else if let Some(pattern) = &arguments.key_regex {
+            KeySource::Pattern {
+                pattern: pattern.clone(),
+                no_match: (!arguments.skip_no_match).then(|| arguments.no_match_key.clone()),
+            }
+        } else {
+            KeySource::Random {
+                run: arguments.batch_records,
+            }
+        };
+        Self {
+            arguments,
+            map_version: stream.map_version,
+            ends,
+            queues,
+            keys: Keys::new(source),
+            connections: HashMap::new(),
+            connections_made: 0,
+            answers,
+            lingers: VecDeque::new(),
+            retries: BTreeSet::new(),
+            held_bytes: 0,
+            input_ended: false,
+            stale: false,
+            batch: Vec::new(),
+            frame: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    fn work(
+        &mut self,
+        input: &Receiver<io::Result<Vec<u8>>>,
+        events: &Receiver<Event>,
+    ) -> Result<(), Failure> {
+        let mut splitter = LineSplitter::new(RECORD_BYTES_MAX as usize, self.arguments.crlf);
+        let closed = never();
+        let mut watched = clock::now();
+        while !(self.input_ended && self.held_bytes == 0) {
+            let now = clock::now();
+            self.send_due(now)?;
+            if now.duration_since(watched) >= WATCH_INTERVAL {
+                watched = now;
+                self.check_answers_come(now)?;
+            }
+            let hungry = !self.input_ended && self.held_bytes < HELD_BYTES_MAX;
+            let pieces = if hungry { input } else { &closed };
+            let wait = self.next_deadline(now).unwrap_or(IDLE_WAIT);
+            crossbeam::select! {
+                recv(events) -> event => {
+                    let mut event = event.ok();
+                    while let Some(happened) = event {
+                        self.take_event(happened)?;
+                        event = events.try_recv().ok();
+                    }
+                }
+                recv(pieces) -> piece => match piece {
+                    Ok(Ok(bytes)) => splitter.push(&bytes, |line| self.take_line(line))?,
+                    Ok(Err(error)) => {
+                        return Err(Failure::could_not_run(format!("cannot read the input: {error}")));
+                    }
+                    Err(_) => {
+                        splitter.finish(|line| self.take_line(line))?;
+                        self.end_input()?;
+                    }
+                },
+                default(wait) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn take_line(&mut self, line: Line<'_>) -> Result<(), Failure> {
+        self.counts.lines += 1;
+        let data = match line {
+            Line::TooLong { bytes } => {
+                self.too_long(bytes);
+                return Ok(());
+            }
+            Line::Whole(data) => data,
+        };
+        if data.is_empty() && self.arguments.skip_empty {
+            self.counts.empty += 1;
+            return Ok(());
+        }
+        let Some(key) = self.keys.of(data) else {
+            self.counts.left_out += 1;
+            return Ok(());
+        };
+        let bytes = key.len() + data.len();
+        if bytes > RECORD_BYTES_MAX as usize {
+            drop(key);
+            self.too_long(bytes as u64);
+            return Ok(());
+        }
+        let hash = HashKey::of_partition_key(&key);
+        let at = self.ends.partition_point(|(end, _)| *end < hash);
+        let (_, slot) = self.ends[at.min(self.ends.len() - 1)];
+        let now = clock::now();
+        let records_max = self.arguments.batch_records as usize;
+        let pushed = self.queues[slot].push(&key, data, records_max, now);
+        self.held_bytes += bytes + weir_protocol::batch::RECORD_HEADER_BYTES;
+        if pushed == Pushed::Opened {
+            self.lingers.push_back((now + self.arguments.linger, slot));
+        }
+        self.send_if_due(slot, now)
+    }
+
+    fn too_long(&mut self, bytes: u64) {
+        self.counts.too_long += 1;
+        if self.counts.too_long <= REPORTED_LINES_MAX {
+            eprintln!(
+                "weir: line {} not sent: {} bytes with its key, at most {} fit a record",
+                self.counts.lines,
+                show_count(bytes),
+                show_count(u64::from(RECORD_BYTES_MAX))
+            );
+        }
+    }
+
+    fn end_input(&mut self) -> Result<(), Failure> {
+        self.input_ended = true;
+        let now = clock::now();
+        (0..self.queues.len()).try_for_each(|slot| self.send_if_due(slot, now))
+    }
+
+    /// Sends what lingered long enough, and what may be tried again.
+    fn send_due(&mut self, now: Instant) -> Result<(), Failure> {
+        while let Some((_, slot)) = self.lingers.pop_front_if(|(at, _)| *at <= now) {
+            self.keys.end_run();
+            self.send_if_due(slot, now)?;
+        }
+        while let Some((at, slot)) = self.retries.first().copied() {
+            if at > now {
+                break;
+            }
+            self.retries.pop_first();
+            self.send_if_due(slot, now)?;
+        }
+        Ok(())
+    }
+
+    fn next_deadline(&self, now: Instant) -> Option<Duration> {
+        let linger = self.lingers.front().map(|(at, _)| *at);
+        let retry = self.retries.first().map(|(at, _)| *at);
+        let watch = (self.held_bytes > 0).then(|| now + WATCH_INTERVAL);
+        [linger, retry, watch]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.saturating_duration_since(now))
+    }
+
+    fn send_if_due(&mut self, slot: usize, now: Instant) -> Result<(), Failure> {
+        let (linger, most) = (self.arguments.linger, self.arguments.batch_records as usize);
+        if self.queues[slot].is_due(now, linger, most, self.input_ended) {
+            self.send(slot, now)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn send(&mut self, slot: usize, now: Instant) -> Result<(), Failure> {
+        if std::mem::take(&mut self.stale) {
+            self.refresh();
+        }
+        let queue = &mut self.queues[slot];
+        let (core, shard) = (queue.core, queue.id);
+        self.batch.clear();
+        queue
+            .depart(now)
+            .encode(shard, self.map_version, &mut self.batch);
+        self.frame.clear();
+        let request = Request::Append {
+            count: 1,
+            batches: &self.batch,
+        };
+        request.encode(Correlation(slot as u64), &mut self.frame);
+        let sent = match self.connection(core) {
+            Ok(()) => {
+                let (socket, _) = &self.connections[&core];
+                let mut socket = socket;
+                socket
+                    .write_all(&self.frame)
+                    .map_err(|error| super::client::lost(&self.arguments.server.server, &error))
+            }
+            Err(failure) => Err(failure),
+        };
+        match sent {
+            Ok(()) => Ok(()),
+            Err(failure) => {
+                self.stale = true;
+                self.connections.remove(&core);
+                self.try_again(slot, &failure)
+            }
+        }
+    }
+
+    fn connection(&mut self, core: u32) -> Result<(), Failure> {
+        if self.connections.contains_key(&core) {
+            return Ok(());
+        }
+        let server = &self.arguments.server.server;
+        let broken = |error| super::client::lost(server, &error);
+        let socket = connect_core(server, core)?;
+        // Answers may be long in coming while there is nothing to answer: the watch looks at that.
+        socket.set_read_timeout(None).map_err(broken)?;
+        let frames = FrameReader::new(socket.try_clone().map_err(broken)?, server);
+        self.connections_made += 1;
+        let (answers, connection) = (self.answers.clone(), self.connections_made);
+        thread::spawn(move || take_answers(frames, core, connection, &answers));
+        self.connections.insert(core, (socket, connection));
+        Ok(())
+    }
+
+    fn take_event(&mut self, event: Event) -> Result<(), Failure> {
+        match event {
+            Event::Answer { slot, outcome } => self.take_answer(slot, outcome?),
+            Event::Lost {
+                core,
+                connection,
+                failure,
+            } => {
+                if self
+                    .connections
+                    .get(&core)
+                    .is_some_and(|(_, current)| *current == connection)
+                {
+                    self.connections.remove(&core);
+                }
+                self.stale = true;
+                for slot in 0..self.queues.len() {
+                    let queue = &self.queues[slot];
+                    if queue.core == core && queue.departed().is_some() {
+                        self.try_again(slot, &failure)?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn take_answer(&mut self, slot: usize, outcome: AppendOutcome) -> Result<(), Failure> {
+        match outcome {
+            AppendOutcome::Stored { .. } => {
+                let queue = self.queues.get_mut(slot);
+                let Some(batch) = queue.and_then(ShardQueue::stored) else {
+                    return Err(Failure::could_not_run(
+                        "the server acknowledged what was not sent",
+                    ));
+                };
+                self.counts.records += batch.record_count();
+                self.counts.bytes += batch.data_bytes();
+                self.held_bytes -= batch.held_bytes();
+                self.send_if_due(slot, clock::now())
+            }
+            AppendOutcome::Refused { code, owner, .. } => {
+                if code == ErrorCode::NotOwner {
+                    self.queues[slot].core = owner;
+                    self.stale = true;
+                }
+                let failure = Failure::could_not_run(describe_refusal(code));
+                if code.is_retryable() {
+                    self.try_again(slot, &failure)
+                } else {
+                    Err(failure)
+                }
+            }
+        }
+    }
+
+    fn try_again(&mut self, slot: usize, failure: &Failure) -> Result<(), Failure> {
+        let count = self.queues[slot].in_flight_count();
+        let Some((next, refused_for)) = self.queues[slot].refused(clock::now()) else {
+            return Ok(());
+        };
+        if refused_for > self.arguments.retry_for {
+            return Err(Failure::could_not_run(format!(
+                "gave up after {} s: {failure}",
+                refused_for.as_secs()
+            )));
+        }
+        self.counts.resent += count;
+        self.retries.insert((next, slot));
+        Ok(())
+    }
+
+    /// Asks for the map again. If that fails, the next try of some batch will say so.
+    fn refresh(&mut self) {
+        let described = Client::connect(&self.arguments.server.server)
+            .and_then(|mut client| client.describe(&self.arguments.name));
+        let Ok(stream) = described else { return };
+        self.map_version = stream.map_version;
+        for queue in &mut self.queues {
+            let shard = stream.shards.iter().find(|s| s.index == queue.id.index);
+            if let (Some(shard), true) = (shard, queue.departed().is_none()) {
+                queue.core = shard.core;
+            }
+        }
+    }
+
+    /// A server that took a batch and says nothing is as good as gone.
+    fn check_answers_come(&mut self, now: Instant) -> Result<(), Failure> {
+        let late = |at: Instant| now.duration_since(at) > ANSWER_TIMEOUT;
+        if self
+            .queues
+            .iter()
+            .filter_map(ShardQueue::departed)
+            .any(late)
+        {
+            return Err(super::client::lost(
+                &self.arguments.server.server,
+                &io::ErrorKind::TimedOut.into(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn report(&self, unacknowledged: u64) {
+        let counts = &self.counts;
+        let acknowledged = if unacknowledged == 0 {
+            "all acknowledged".to_owned()
+        } else {
+            format!("{} NOT acknowledged", show_count(unacknowledged))
+        };
+        eprintln!(
+            "weir: {} records of {} bytes of data stored in {} on {} shards, {acknowledged}",
+            show_count(counts.records),
+            show_count(counts.bytes),
+            self.arguments.name,
+            show_count(self.queues.len() as u64),
+        );
+        for (count, what) in [
+            (counts.too_long, "lines were too long and were not sent"),
+            (counts.empty, "empty lines were skipped"),
+            (
+                counts.left_out,
+                "lines did not match the pattern and were skipped",
+            ),
+            (
+                self.keys.unmatched - counts.left_out,
+                "lines did not match the pattern and got the key of --no-match-key",
+            ),
+            (
+                self.keys.converted,
+                "keys were not UTF-8 and were converted",
+            ),
+            (self.keys.cut, "keys were cut to 256 characters"),
+            (
+                counts.resent,
+                "records were refused or left unanswered at first and sent again",
+            ),
+        ] {
+            if count > 0 {
+                eprintln!("weir: {} {what}", show_count(count));
+            }
+        }
+    }
+}
+
+fn describe_refusal(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::StreamNotFound => "the stream was deleted",
+        ErrorCode::StreamNotActive => "the stream is not active",
+        ErrorCode::ShardClosed | ErrorCode::ShardNotFound => {
+            "the stream was given other shards: start the command again"
+        }
+        ErrorCode::NotOwner => "the shard moved to another core",
+        ErrorCode::Throttled => "the shard's quota is used up",
+        ErrorCode::Overloaded => "the server has no memory left for this",
+        ErrorCode::DiskFull => "the server's disk is full",
+        ErrorCode::LogFailed => "the server's log failed and is being recovered",
+        ErrorCode::ReadOnly => "the server's log takes no writes",
+        ErrorCode::Stopping => "the server is stopping",
+        ErrorCode::InvalidBatch => "the server found a batch invalid",
+        _ => "the server refused a batch",
+    }
+}

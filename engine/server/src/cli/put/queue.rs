@@ -1,0 +1,279 @@
+//! What waits for one shard: records not sent yet, and the one batch that is on its way.
+//!
+//! One batch per shard is in flight at any time. A refused batch is tried again before anything
+//! behind it is sent, so that the order of a key's lines never changes and nothing is stored twice
+//! by a retry of ours.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use weir_protocol::batch::{BatchBuilder, ProducerMark, RECORD_HEADER_BYTES};
+use weir_protocol::model::ShardId;
+
+/// A batch that has this many bytes takes no more records, unless it would be empty.
+pub(crate) const BATCH_BYTES_TARGET: usize = 1024 * 1024;
+
+/// Records that will travel as one batch.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    bytes: Vec<u8>,
+    /// Lengths of key and data, in order.
+    records: Vec<(u16, u32)>,
+    opened: Instant,
+}
+
+impl Pending {
+    fn new(now: Instant) -> Self {
+        Self {
+            bytes: Vec::new(),
+            records: Vec::new(),
+            opened: now,
+        }
+    }
+
+    fn takes(&self, bytes: usize, records_max: usize) -> bool {
+        let free = self.held_bytes() + bytes <= BATCH_BYTES_TARGET;
+        self.records.len() < records_max && (free || self.records.is_empty())
+    }
+
+    /// Bytes of memory that the records take.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.bytes.len() + self.records.len() * RECORD_HEADER_BYTES
+    }
+
+    pub(crate) fn record_count(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    /// Bytes of the records' data, without keys.
+    pub(crate) fn data_bytes(&self) -> u64 {
+        self.records.iter().map(|(_, data)| u64::from(*data)).sum()
+    }
+
+    /// Appends the batch to `out`.
+    pub(crate) fn encode(&self, shard: ShardId, map_version: u32, out: &mut Vec<u8>) {
+        let mut batch = BatchBuilder::new(out, shard, map_version, ProducerMark::default());
+        let mut rest = self.bytes.as_slice();
+        for (key_bytes, data_bytes) in &self.records {
+            let (key, after) = rest.split_at(usize::from(*key_bytes));
+            let (data, after) = after.split_at(*data_bytes as usize);
+            rest = after;
+            let key = std::str::from_utf8(key).expect("it was a str when it was pushed");
+            batch.push(key, data).expect("a batch keeps the caps");
+        }
+        batch.finish();
+    }
+}
+
+/// One shard's queue.
+#[derive(Debug)]
+pub(crate) struct ShardQueue {
+    pub(crate) id: ShardId,
+    /// The core that owns the shard, as far as we know.
+    pub(crate) core: u32,
+    waiting: VecDeque<Pending>,
+    in_flight: Option<(Pending, Instant)>,
+    /// Set while the front batch was refused and waits for its next try.
+    not_before: Option<Instant>,
+    first_refused: Option<Instant>,
+    attempts: u32,
+}
+
+/// What a push did to the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// It opened a batch, whose linger time starts now.
+    Opened,
+    /// It joined a batch.
+    Joined,
+}
+
+impl ShardQueue {
+    pub(crate) fn new(id: ShardId, core: u32) -> Self {
+        Self {
+            id,
+            core,
+            waiting: VecDeque::new(),
+            in_flight: None,
+            not_before: None,
+            first_refused: None,
+            attempts: 0,
+        }
+    }
+
+    pub(crate) fn push(
+        &mut self,
+        key: &str,
+        data: &[u8],
+        records_max: usize,
+        now: Instant,
+    ) -> Pushed {
+        let bytes = key.len() + data.len() + RECORD_HEADER_BYTES;
+        // A batch that was refused is sent again as it was; what comes later waits behind it.
+        let refused = usize::from(self.attempts > 0);
+        let joins = self.waiting.len() > refused
+            && self
+                .waiting
+                .back()
+                .is_some_and(|last| last.takes(bytes, records_max));
+        if !joins {
+            self.waiting.push_back(Pending::new(now));
+        }
+        let last = self.waiting.back_mut().expect("one is there now");
+        last.bytes.extend_from_slice(key.as_bytes());
+        last.bytes.extend_from_slice(data);
+        last.records.push((key.len() as u16, data.len() as u32));
+        if joins {
+            Pushed::Joined
+        } else {
+            Pushed::Opened
+        }
+    }
+
+    /// Whether the front batch should leave now.
+    pub(crate) fn is_due(
+        &self,
+        now: Instant,
+        linger: Duration,
+        records_max: usize,
+        input_ended: bool,
+    ) -> bool {
+        let Some(front) = self.waiting.front() else {
+            return false;
+        };
+        if self.in_flight.is_some() {
+            return false;
+        }
+        match self.not_before {
+            Some(moment) => moment <= now,
+            None => {
+                input_ended
+                    || self.waiting.len() > 1
+                    || !front.takes(1, records_max)
+                    || front.opened + linger <= now
+            }
+        }
+    }
+
+    /// Takes the front batch on its way.
+    pub(crate) fn depart(&mut self, now: Instant) -> &Pending {
+        assert!(
+            self.in_flight.is_none(),
+            "one batch of a shard is in flight"
+        );
+        let front = self.waiting.pop_front().expect("a due queue is not empty");
+        self.not_before = None;
+        &self.in_flight.insert((front, now)).0
+    }
+
+    /// The batch in flight was stored.
+    pub(crate) fn stored(&mut self) -> Option<Pending> {
+        self.attempts = 0;
+        self.first_refused = None;
+        self.in_flight.take().map(|(batch, _)| batch)
+    }
+
+    /// The batch in flight was refused, or its fate is unknown: it goes back to the front. Gives
+    /// the moment of its next try, and for how long it has been refused.
+    pub(crate) fn refused(&mut self, now: Instant) -> Option<(Instant, Duration)> {
+        let (batch, _) = self.in_flight.take()?;
+        self.waiting.push_front(batch);
+        let pause = Duration::from_millis(20 << self.attempts.min(6));
+        self.attempts += 1;
+        let next = now + pause;
+        self.not_before = Some(next);
+        let since = *self.first_refused.get_or_insert(now);
+        Some((next, now.duration_since(since)))
+    }
+
+    /// When the batch in flight left.
+    pub(crate) fn departed(&self) -> Option<Instant> {
+        self.in_flight.as_ref().map(|(_, at)| *at)
+    }
+
+    /// Records of the batch in flight.
+    pub(crate) fn in_flight_count(&self) -> u64 {
+        self.in_flight
+            .as_ref()
+            .map_or(0, |(batch, _)| batch.record_count())
+    }
+
+    /// Records not acknowledged yet.
+    pub(crate) fn record_count(&self) -> u64 {
+        let waiting: u64 = self.waiting.iter().map(Pending::record_count).sum();
+        waiting + self.in_flight_count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_protocol::batch::BatchView;
+    use weir_protocol::model::{ShardIndex, StreamId};
+
+    const LINGER: Duration = Duration::from_millis(20);
+
+    fn queue() -> ShardQueue {
+        ShardQueue::new(ShardId::new(StreamId::new(1), ShardIndex(0)), 0)
+    }
+
+    fn keys(batch: &Pending) -> Vec<String> {
+        let mut bytes = Vec::new();
+        batch.encode(ShardId::new(StreamId::new(1), ShardIndex(0)), 1, &mut bytes);
+        let view = BatchView::decode(&bytes).unwrap();
+        view.check_records(1 << 20).unwrap();
+        view.records()
+            .map(|record| String::from_utf8(record.key.to_vec()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn batches_leave_when_full_or_after_their_linger() {
+        let start = super::super::super::clock::now();
+        let mut queue = queue();
+        assert_eq!(queue.push("a", b"1", 2, start), Pushed::Opened);
+        assert!(!queue.is_due(start, LINGER, 2, false));
+        assert!(queue.is_due(start, LINGER, 2, true));
+        assert!(queue.is_due(start + LINGER, LINGER, 2, false));
+        assert_eq!(queue.push("b", b"2", 2, start), Pushed::Joined);
+        assert!(queue.is_due(start, LINGER, 2, false));
+        assert_eq!(queue.push("c", b"3", 2, start), Pushed::Opened);
+        assert_eq!(keys(queue.depart(start)), ["a", "b"]);
+        assert!(
+            !queue.is_due(start + LINGER, LINGER, 2, true),
+            "one is in flight"
+        );
+        assert_eq!(queue.stored().unwrap().record_count(), 2);
+        assert!(queue.is_due(start + LINGER, LINGER, 2, false));
+        assert_eq!(queue.record_count(), 1);
+    }
+
+    #[test]
+    fn a_refused_batch_is_not_overtaken_and_not_changed() {
+        let start = super::super::super::clock::now();
+        let mut queue = queue();
+        queue.push("a", b"1", 10, start);
+        queue.depart(start);
+        let (next, refused_for) = queue.refused(start).unwrap();
+        assert!(next > start && refused_for == Duration::ZERO);
+        queue.push("b", b"2", 10, start);
+        assert!(!queue.is_due(start, LINGER, 10, true));
+        assert!(queue.is_due(next, LINGER, 10, false));
+        assert_eq!(keys(queue.depart(next)), ["a"]);
+        let (_, refused_for) = queue.refused(next).unwrap();
+        assert_eq!(refused_for, next - start);
+        assert_eq!(keys(queue.depart(next + LINGER * 100)), ["a"]);
+        queue.stored();
+        assert_eq!(keys(queue.depart(next + LINGER * 100)), ["b"]);
+    }
+
+    #[test]
+    fn a_record_of_the_longest_kind_travels_alone() {
+        let start = super::super::super::clock::now();
+        let mut queue = queue();
+        let long = vec![7; BATCH_BYTES_TARGET - 1];
+        queue.push("a", &long, 10, start);
+        queue.push("b", b"2", 10, start);
+        assert_eq!(keys(queue.depart(start)), ["a"]);
+    }
+}

@@ -1,0 +1,481 @@
+//! `weir stream tail`: records of all shards, merged, to stdout.
+//!
+//! One thread per connection takes answers and verifies them; the main thread merges, prints, and
+//! asks each shard for more when what it has of it runs low. What it holds is bounded by two
+//! answers per shard.
+
+mod merge;
+mod records;
+
+use std::collections::BTreeSet;
+use std::io::{self, BufWriter, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
+use serde::Serialize;
+use weir_protocol::limits::MIB;
+use weir_protocol::model::{Offset, SequenceNumber, ShardId};
+use weir_protocol::wire::error::WireError;
+use weir_protocol::wire::frame::Correlation;
+use weir_protocol::wire::request::{ReadFrom, ReadRequest, Request};
+use weir_protocol::wire::response::{Response, ShardDescription};
+
+use super::arguments::{Output, Tail};
+use super::client::{Client, FrameReader, connect_core, lost, refusal};
+use super::clock;
+use super::failure::Failure;
+use crate::units::{calendar, moment};
+use merge::Merge;
+use records::{Record, RecordRun};
+
+/// How long an idle shard's read waits at the server before it is asked again.
+const WAIT_MS: u32 = 30_000;
+/// Shards that share one connection: each may have a waiting read there.
+const CONNECTION_SHARDS_MAX: usize = 256;
+/// Bytes of answers held in memory for all shards together, as far as batches allow.
+const HELD_BYTES_TARGET: u32 = 128 * MIB;
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+enum Event {
+    Records {
+        slot: usize,
+        next: Offset,
+        tip: Offset,
+        at_end: bool,
+        bytes: Vec<u8>,
+    },
+    Refused {
+        slot: usize,
+        error: WireError,
+    },
+    Broken(Failure),
+    Interrupted,
+}
+
+struct ShardTail {
+    shard: ShardDescription,
+    connection: usize,
+    from: ReadFrom,
+    /// Where to stop when not following: the tip at the first answer.
+    stop_at: Option<Offset>,
+    asked: bool,
+    /// At its tip: the next read may wait for data.
+    idle: bool,
+    ended: bool,
+}
+
+struct Tailer<'a> {
+    arguments: &'a Tail,
+    stream: weir_protocol::model::StreamId,
+    shards: Vec<ShardTail>,
+    connections: Vec<TcpStream>,
+    merge: Merge,
+    bytes_max: u32,
+    retries: BTreeSet<(Instant, usize)>,
+    damaged: Option<Failure>,
+    frame: Vec<u8>,
+}
+
+pub(crate) fn run(arguments: &Tail) -> Result<(), Failure> {
+    let from = place(arguments)?;
+    let (sender, events) = unbounded();
+    stop_on_signal(sender.clone())?;
+    let mut tailer = Tailer::connect(arguments, from, &sender)?;
+    let mut out = Printer::new(arguments);
+    let ended = tailer.work(&events, &mut out);
+    let flushed = out.flush();
+    match ended.and(flushed) {
+        Ok(()) => tailer.damaged.map_or(Ok(()), Err),
+        // Whoever read us has seen enough.
+        Err(Stopped::PipeClosed) => Ok(()),
+        Err(Stopped::Failed(failure)) => Err(failure),
+    }
+}
+
+/// Why printing or reading ends early.
+enum Stopped {
+    PipeClosed,
+    Failed(Failure),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::PipeClosed
+        } else {
+            Self::Failed(Failure::could_not_run(format!(
+                "cannot write to stdout: {error}"
+            )))
+        }
+    }
+}
+
+fn place(arguments: &Tail) -> Result<ReadFrom, Failure> {
+    match arguments.from.as_deref() {
+        None if arguments.follow => Ok(ReadFrom::Latest),
+        None | Some("trim-horizon") => Ok(ReadFrom::TrimHorizon),
+        Some("latest") => Ok(ReadFrom::Latest),
+        Some(text) => moment(text, clock::wall())
+            .map(ReadFrom::Time)
+            .map_err(|error| Failure::usage(format!("--from: {error}"))),
+    }
+}
+
+fn stop_on_signal(events: Sender<Event>) -> Result<(), Failure> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
+        .map_err(|error| Failure::could_not_run(format!("cannot wait for signals: {error}")))?;
+    thread::spawn(move || {
+        let mut seen = false;
+        for _ in signals.forever() {
+            // Whoever asks twice cannot wait for a blocked pipe.
+            if std::mem::replace(&mut seen, true) {
+                std::process::exit(0);
+            }
+            let _ = events.send(Event::Interrupted);
+        }
+    });
+    Ok(())
+}
+
+/// Takes a connection's answers until it ends.
+fn take_answers(mut frames: FrameReader, events: &Sender<Event>) {
+    loop {
+        let event = match frames.next() {
+            Err(failure) => Event::Broken(failure),
+            Ok(frame) => {
+                let slot = frame.correlation.0 as usize;
+                match Response::decode(&frame) {
+                    Ok(Response::Records(answer)) => Event::Records {
+                        slot,
+                        next: answer.next,
+                        tip: answer.tip,
+                        at_end: answer.at_end,
+                        bytes: answer.batches.to_vec(),
+                    },
+                    Ok(Response::Error(error)) => Event::Refused { slot, error },
+                    _ => Event::Broken(Failure::could_not_run("the server sent nonsense")),
+                }
+            }
+        };
+        let broken = matches!(event, Event::Broken(_));
+        if events.send(event).is_err() || broken {
+            return;
+        }
+    }
+}
+
+impl<'a> Tailer<'a> {
+    fn connect(
+        arguments: &'a Tail,
+        from: ReadFrom,
+        events: &Sender<Event>,
+    ) -> Result<Self, Failure> {
+        let server = &arguments.show.server.server;
+        let stream = Client::connect(server)?.describe(&arguments.name)?;
+        let mut shards: Vec<_> = stream
+            .shards
+            .iter()
+            .filter(|shard| arguments.shard.is_none_or(|wanted| wanted == shard.index))
+            .map(|shard| ShardTail {
+                shard: *shard,
+                connection: 0,
+                from,
+                stop_at: None,
+                asked: false,
+                idle: false,
+                ended: false,
+            })
+            .collect();
+        if let (Some(wanted), true) = (arguments.shard, shards.is_empty()) {
+            return Err(Failure::could_not_run(format!(
+                "stream {} has no shard {wanted}",
+                arguments.name
+            )));
+        }
+        // Neighbours in the list share a core's connections.
+        shards.sort_by_key(|tail| (tail.shard.core, tail.shard.index));
+        let mut connections = Vec::new();
+        let mut on_last = 0;
+        let mut last_core = None;
+        for tail in &mut shards {
+            if last_core != Some(tail.shard.core) || on_last == CONNECTION_SHARDS_MAX {
+                let socket = connect_core(server, tail.shard.core)?;
+                let broken = |error| lost(server, &error);
+                socket.set_read_timeout(None).map_err(broken)?;
+                let frames = FrameReader::new(socket.try_clone().map_err(broken)?, server);
+                let events = events.clone();
+                thread::spawn(move || take_answers(frames, &events));
+                connections.push(socket);
+                last_core = Some(tail.shard.core);
+                on_last = 0;
+            }
+            on_last += 1;
+            tail.connection = connections.len() - 1;
+        }
+        let bytes_max = HELD_BYTES_TARGET / 2 / (shards.len().max(1) as u32);
+        Ok(Self {
+            arguments,
+            stream: stream.id,
+            merge: Merge::new(shards.len()),
+            shards,
+            connections,
+            bytes_max: bytes_max.clamp(16 * 1024, MIB),
+            retries: BTreeSet::new(),
+            damaged: None,
+            frame: Vec::new(),
+        })
+    }
+
+    fn work(&mut self, events: &Receiver<Event>, out: &mut Printer<'_>) -> Result<(), Stopped> {
+        for slot in 0..self.shards.len() {
+            self.ask(slot)?;
+        }
+        while self.shards.iter().any(|tail| !tail.ended) || !self.merge.is_empty() {
+            while let Some((slot, record)) = self.merge.peek() {
+                out.print(&self.shards[slot].shard, &record)?;
+                self.merge.advance();
+                // Ask early: the next answer comes while this one is printed.
+                if !self.shards[slot].asked && self.merge.runs(slot) <= 1 {
+                    self.ask(slot)?;
+                }
+                if let Ok(event) = events.try_recv()
+                    && self.take(event)?
+                {
+                    return Ok(());
+                }
+            }
+            let event = match events.try_recv() {
+                Ok(event) => Some(event),
+                Err(TryRecvError::Disconnected) => return Ok(()),
+                Err(TryRecvError::Empty) => {
+                    if self.shards.iter().all(|tail| tail.ended) && self.merge.is_empty() {
+                        return Ok(());
+                    }
+                    out.flush()?;
+                    self.wait(events)?
+                }
+            };
+            if let Some(event) = event
+                && self.take(event)?
+            {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for an event, or until a refused read may be tried again.
+    fn wait(&mut self, events: &Receiver<Event>) -> Result<Option<Event>, Stopped> {
+        let Some((at, slot)) = self.retries.first().copied() else {
+            return Ok(events.recv().ok());
+        };
+        match events.recv_deadline(at) {
+            Ok(event) => Ok(Some(event)),
+            Err(RecvTimeoutError::Disconnected) => Ok(None),
+            Err(RecvTimeoutError::Timeout) => {
+                self.retries.pop_first();
+                self.ask(slot)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn ask(&mut self, slot: usize) -> Result<(), Failure> {
+        let tail = &mut self.shards[slot];
+        if tail.ended || tail.asked {
+            return Ok(());
+        }
+        tail.asked = true;
+        let waits = tail.idle && self.arguments.follow;
+        let request = Request::Read(ReadRequest {
+            shard: ShardId::new(self.stream, tail.shard.index),
+            from: tail.from,
+            bytes_max: self.bytes_max,
+            wait_ms: if waits { WAIT_MS } else { 0 },
+        });
+        self.frame.clear();
+        request.encode(Correlation(slot as u64), &mut self.frame);
+        self.connections[tail.connection]
+            .write_all(&self.frame)
+            .map_err(|error| lost(&self.arguments.show.server.server, &error))
+    }
+
+    /// Takes in what happened; true if it is time to stop.
+    fn take(&mut self, event: Event) -> Result<bool, Failure> {
+        match event {
+            Event::Interrupted => return Ok(true),
+            Event::Broken(failure) => return Err(failure),
+            Event::Records {
+                slot,
+                next,
+                tip,
+                at_end,
+                bytes,
+            } => self.take_records(slot, next, tip, at_end, bytes)?,
+            Event::Refused { slot, error } => {
+                self.shards[slot].asked = false;
+                if error.code.is_retryable() {
+                    self.retries.insert((clock::now() + RETRY_PAUSE, slot));
+                    return Ok(false);
+                }
+                let name = self.shards[slot].shard.index;
+                let failure = refusal(&error);
+                let failure = Failure {
+                    text: format!("{name}: {failure}"),
+                    ..failure
+                };
+                if error.code != weir_protocol::wire::error::ErrorCode::Damaged {
+                    return Err(failure);
+                }
+                // The other shards are whole: print them, then say what is not.
+                eprintln!("weir: {failure}");
+                self.damaged = Some(failure);
+                self.shards[slot].ended = true;
+                self.merge.push(slot, None, false);
+            }
+        }
+        Ok(false)
+    }
+
+    fn take_records(
+        &mut self,
+        slot: usize,
+        next: Offset,
+        tip: Offset,
+        at_end: bool,
+        bytes: Vec<u8>,
+    ) -> Result<(), Failure> {
+        let tail = &mut self.shards[slot];
+        tail.asked = false;
+        let from = match tail.from {
+            ReadFrom::Offset(offset) => offset,
+            _ => Offset::ZERO,
+        };
+        let stop_at = *tail.stop_at.get_or_insert(tip);
+        let until = if self.arguments.follow {
+            next
+        } else {
+            next.min(stop_at)
+        };
+        let run = RecordRun::verify(bytes, from, until).map_err(|error| {
+            Failure::data_wrong(format!(
+                "{}: the server sent damaged records: {error}",
+                tail.shard.index
+            ))
+        })?;
+        tail.from = ReadFrom::Offset(next);
+        tail.idle = next >= tip;
+        tail.ended = at_end || (!self.arguments.follow && next >= stop_at);
+        let has_more = !tail.ended && !tail.idle;
+        self.merge.push(slot, Some(run), has_more);
+        if self.merge.runs(slot) <= 1 {
+            self.ask(slot)?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints records as asked.
+struct Printer<'a> {
+    arguments: &'a Tail,
+    out: BufWriter<io::StdoutLock<'static>>,
+}
+
+#[derive(Serialize)]
+struct RecordJson<'a> {
+    shard: String,
+    sequence_number: String,
+    arrival: String,
+    partition_key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_base64: Option<String>,
+}
+
+impl<'a> Printer<'a> {
+    fn new(arguments: &'a Tail) -> Self {
+        Self {
+            arguments,
+            out: BufWriter::with_capacity(256 * 1024, io::stdout().lock()),
+        }
+    }
+
+    fn print(&mut self, shard: &ShardDescription, record: &Record<'_>) -> io::Result<()> {
+        if self.arguments.show.output == Output::Json {
+            serde_json::to_writer(&mut self.out, &record_json(shard, record))?;
+        } else {
+            if self.arguments.keys {
+                self.out.write_all(record.key)?;
+                self.out.write_all(b"\t")?;
+            }
+            self.out.write_all(record.data)?;
+        }
+        self.out.write_all(b"\n")
+    }
+
+    fn flush(&mut self) -> Result<(), Stopped> {
+        Ok(self.out.flush()?)
+    }
+}
+
+fn record_json<'a>(shard: &ShardDescription, record: &Record<'a>) -> RecordJson<'a> {
+    let data = std::str::from_utf8(record.data);
+    RecordJson {
+        shard: shard.index.to_string(),
+        sequence_number: SequenceNumber::of_record(
+            shard.index,
+            shard.created,
+            record.offset,
+            record.arrival,
+        )
+        .to_string(),
+        arrival: calendar(record.arrival),
+        partition_key: std::str::from_utf8(record.key).unwrap_or_default(),
+        data: data.ok(),
+        data_base64: data
+            .is_err()
+            .then(|| base64_simd::STANDARD.encode_to_string(record.data)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_protocol::model::{HashKeyRange, ShardIndex, Timestamp};
+
+    #[test]
+    fn json_keeps_bytes_that_are_no_text() {
+        let shard = ShardDescription {
+            index: ShardIndex(1),
+            core: 0,
+            range: HashKeyRange::ALL,
+            created: Timestamp::from_millis(1_763_900_000_000),
+            closed: false,
+        };
+        let record = |data| Record {
+            offset: Offset::ZERO,
+            arrival: Timestamp::from_millis(1_763_900_001_000),
+            key: b"k",
+            data,
+        };
+        let json = |data| serde_json::to_value(record_json(&shard, &record(data))).unwrap();
+        let text = json("grüß".as_bytes());
+        assert_eq!(text["data"], "grüß");
+        assert!(text.get("data_base64").is_none());
+        assert_eq!(text["shard"], "shardId-000000000001");
+        assert_eq!(text["sequence_number"].as_str().unwrap().len(), 56);
+        let bytes = json(b"\xff\x00");
+        assert!(bytes.get("data").is_none());
+        assert_eq!(bytes["data_base64"], "/wA=");
+    }
+}

@@ -1,0 +1,103 @@
+//! The command line: which words there are, and what the shell is told at the end.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::cli;
+use crate::cli::arguments::StreamCommand;
+
+const EXAMPLES: &str = "Examples:
+  weir serve --data-dir ./weir-data
+  weir stream create logs --shards 4
+  journalctl -f | weir stream put logs
+
+Exit codes: 0 done; 1 could not run; 2 bad usage; 3 ran, but something was refused; 5 data wrong";
+
+/// Weir, a self-hosted Kinesis: the server and its tools
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, propagate_version = true, after_help = EXAMPLES)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Work with streams: create, ls, describe, put, tail, set, delete
+    #[command(after_help = "Examples:
+  weir stream create logs --shards 4
+  weir stream put logs --key-regex 'status (\\S+)' /var/log/dpkg.log
+  weir stream tail logs --from trim-horizon")]
+    Stream {
+        #[command(subcommand)]
+        command: StreamCommand,
+    },
+    /// Print the version
+    #[command(after_help = "Examples:
+  weir version
+  weir --version
+  weir version | cut -d' ' -f2")]
+    Version,
+}
+
+/// Runs the program with `arguments`, the program's own name first. Errors end as one line on
+/// stderr.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command_line = match CommandLine::try_parse_from(arguments) {
+        Ok(command_line) => command_line,
+        Err(error) => {
+            // Help goes to stdout and is no failure; all else is bad usage. A closed pipe is the
+            // reader's affair.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let outcome = match command_line.command {
+        Command::Stream { command } => cli::run(&command),
+        Command::Version => {
+            println!("weir {}", version());
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("weir: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+/// The version, with the commit if the build was told.
+pub(crate) fn version() -> String {
+    let number = env!("CARGO_PKG_VERSION");
+    match option_env!("WEIR_COMMIT") {
+        Some(commit) => format!("{number} ({commit})"),
+        None => number.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_ends_its_help_with_three_examples() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            let examples = help.lines().filter(|line| line.starts_with("  ")).count();
+            assert_eq!(examples, 3, "examples of \"{}\"", command.get_name());
+            command.get_subcommands().for_each(check);
+        }
+        check(&CommandLine::command());
+    }
+}
