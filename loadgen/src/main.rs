@@ -13,6 +13,7 @@ mod args;
 mod client;
 mod clock;
 mod histogram;
+mod lane;
 mod payload;
 mod plan;
 mod progress;

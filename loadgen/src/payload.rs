@@ -125,9 +125,6 @@ pub(crate) struct Send<'a> {
 
 const BATCH_AT: usize = WIRE_HEADER_BYTES + 4;
 const RECORDS_AT: usize = BATCH_AT + BATCH_HEADER_BYTES;
-/// Bytes of a record that change: its header, key and the witness's head.
-const CHANGING_BYTES: usize = RECORD_HEADER_BYTES + KEY_BYTES + RECORD_HEAD_BYTES;
-
 /// One append frame, and how to make the next one of it.
 pub(crate) struct Template {
     shape: Shape,
@@ -205,19 +202,24 @@ impl Template {
 
     fn patch_records(&self, payload: &mut [u8], writer: u32, send: &Send<'_>) -> u32 {
         let first = send.batch * u64::from(self.shape.batch_records);
+        // Header and key are the same for all records of a batch.
+        let mut prefix = [0; RECORD_HEADER_BYTES + KEY_BYTES];
+        prefix[..RECORD_HEADER_BYTES].copy_from_slice(&payload[..RECORD_HEADER_BYTES]);
+        prefix[RECORD_HEADER_BYTES..].copy_from_slice(send.key);
+        let prefix_crc = checksum::crc(&prefix);
         let records = payload.chunks_exact_mut(self.shape.record_stride());
         let mut payload_crc = 0;
         for ((record, fill_crc), sequence) in records.zip(&self.fill_crcs).zip(first..) {
-            let changing = &mut record[..CHANGING_BYTES];
-            let (header_and_key, head) = changing.split_at_mut(RECORD_HEADER_BYTES + KEY_BYTES);
-            header_and_key[RECORD_HEADER_BYTES..].copy_from_slice(send.key);
+            let (header_and_key, data) = record.split_at_mut(prefix.len());
+            header_and_key.copy_from_slice(&prefix);
+            let head = &mut data[..RECORD_HEAD_BYTES];
             put_u32(head, field::WRITER, writer);
             put_u32(head, field::SHARD, send.shard.0);
             put_u64(head, field::SEQUENCE, sequence);
             put_u64(head, field::INTENDED, send.intended);
             let data_crc = self.over_fill.apply(checksum::crc(&head[field::RUN..])) ^ fill_crc;
             put_u32(head, field::CRC, data_crc);
-            let record_crc = self.over_fill.apply(checksum::crc(changing)) ^ fill_crc;
+            let record_crc = self.over_fill.apply(checksum::extend(prefix_crc, head)) ^ fill_crc;
             payload_crc = self.over_record.apply(payload_crc) ^ record_crc;
         }
         payload_crc

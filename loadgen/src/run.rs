@@ -16,6 +16,7 @@ use crate::client::ClientError;
 use crate::client::connection::Connection;
 use crate::client::control::Control;
 use crate::clock::Clock;
+use crate::lane::{Common, Lane};
 use crate::payload::Template;
 use crate::plan::{Random, Schedule};
 use crate::progress::{self, Sums};
@@ -24,7 +25,7 @@ use crate::shards;
 use crate::verify::reader::Reader;
 use crate::verify::{Evidence, Target, VerifyError};
 use crate::witness::{LEDGER_BATCHES_MAX, Ledger};
-use crate::worker::{Common, Finished, Lane, Worker};
+use crate::worker::{Finished, Worker};
 
 /// In a sample, one shard of this many is read back.
 const SAMPLE_ONE_IN: usize = 8;

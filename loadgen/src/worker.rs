@@ -3,23 +3,20 @@
 //! Owns: the loop, and the difference between being late (ours) and being made to wait (the
 //! server's). Never: printing, or judging the run.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
-use weir_protocol::wire::error::ErrorCode;
 
 use crate::args::Extent;
 use crate::client::ClientError;
-use crate::client::connection::{Connection, Flight, Landing};
-use crate::clock::{Clock, nanoseconds, thread_cpu};
-use crate::payload::{Send, Template};
+use crate::client::connection::Landing;
+use crate::clock::{nanoseconds, thread_cpu};
+use crate::lane::{Common, Lane, fate_of};
 use crate::plan::Schedule;
 use crate::tally::{Part, Piece, Tally};
-use crate::verify::Target;
 use crate::witness::{Fate, Ledger};
 
 /// Small frames share a buffer of about this size, so that one system call carries many.
@@ -29,34 +26,6 @@ const SLEEP_NS: u64 = 50_000_000;
 /// The kernel's timer is good for a millisecond: closer than this to a due send, the thread spins.
 const SPIN_NS: u64 = 2_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
-
-/// What all threads share.
-pub(crate) struct Common<'a> {
-    pub(crate) template: Template,
-    /// By slot.
-    pub(crate) targets: &'a [Target],
-    pub(crate) in_flight: usize,
-    pub(crate) warmup: Duration,
-    pub(crate) extent: Extent,
-    pub(crate) timeout: Duration,
-    pub(crate) clock: Clock,
-    /// Set by the first thread that fails.
-    pub(crate) stop: AtomicBool,
-}
-
-/// One connection and its part of the work.
-pub(crate) struct Lane {
-    pub(crate) writer: u32,
-    pub(crate) connection: Connection,
-    /// The shards it writes to, in turn.
-    pub(crate) slots: Vec<usize>,
-    pub(crate) turn: usize,
-    pub(crate) ledger: Ledger,
-    /// Intended sends that are due and wait for the window or the socket, open loop only.
-    pub(crate) due: VecDeque<u64>,
-    /// Last sign of life while something was in flight.
-    pub(crate) heard: u64,
-}
 
 /// Due sends that the connections of a thread may hold back: more, and they are dropped and
 /// counted.
@@ -368,14 +337,6 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Whether a refusal says that nothing was stored.
-fn fate_of(code: ErrorCode) -> Fate {
-    match code {
-        ErrorCode::LogFailed | ErrorCode::Internal | ErrorCode::Stopping => Fate::Unknown,
-        _ => Fate::Refused,
-    }
-}
-
 impl Worker<'_> {
     /// Whether nothing is owed any more. What is still due when the timeout has passed after the
     /// end is given up: the server takes less than was asked for.
@@ -435,27 +396,5 @@ impl Worker<'_> {
         self.piece_start = now;
         // Nobody takes pieces any more when the run is being given up.
         let _ = self.pieces.send(piece);
-    }
-}
-
-impl Lane {
-    /// Makes `frame` the connection's next one.
-    fn frame(&mut self, common: &Common<'_>, frame: &mut [u8], intended: u64, now: u64) {
-        let slot = self.slots[self.turn];
-        self.turn = (self.turn + 1) % self.slots.len();
-        if self.connection.in_flight() == 0 {
-            self.heard = now;
-        }
-        let batch = self.ledger.send(slot);
-        let flight = Flight::new(slot, batch, intended, now);
-        let target = &common.targets[slot];
-        let send = Send {
-            correlation: self.connection.launch(flight),
-            shard: target.shard,
-            key: &target.key,
-            batch,
-            intended: common.clock.wall(intended),
-        };
-        common.template.patch(frame, self.writer, &send);
     }
 }
