@@ -1,0 +1,174 @@
+//! A write that failed: the unit of the fault is the log.
+//!
+//! Nothing is written again to the same blocks. Undecided appends fail, the segment ends at its
+//! durable mark, every shard's epoch rises, and the log goes on in a fresh segment. After the third
+//! fault in ten minutes it stays read-only until the server is restarted.
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use weir_protocol::limits::BLOCK_BYTES;
+use weir_protocol::model::Position;
+use weir_reactor::{Lane, Reactor};
+
+use crate::discipline::Discipline;
+use crate::log::{Log, Mode, SegmentEnd};
+use crate::seal::write_all;
+use crate::segment::StartEntry;
+
+const FAULTS_MAX: usize = 3;
+const FAULTS_WITHIN: Duration = Duration::from_mins(10);
+/// Lost ranges remembered; a waiter is woken by the fault itself and asks at once.
+const LOST_MAX: usize = 16;
+
+impl<R: Reactor, D: Discipline> Log<R, D> {
+    /// Stops taking appends, fails the undecided ones, and begins to reopen the log.
+    pub(crate) fn fault(&self, what: &str) {
+        let now = self.inner.reactor.monotonic();
+        let mut state = self.inner.state.borrow_mut();
+        if !matches!(state.mode, Mode::Open | Mode::Closing) {
+            return;
+        }
+        state.counters.faults += 1;
+        state.faults.push_back(now);
+        while state
+            .faults
+            .front()
+            .is_some_and(|at| now.since(*at) > FAULTS_WITHIN)
+        {
+            state.faults.pop_front();
+        }
+        let final_fault = state.faults.len() >= FAULTS_MAX || state.mode == Mode::Closing;
+        tracing::error!(
+            log = self.inner.log.0,
+            read_only = final_fault,
+            "log failed: {what}"
+        );
+        state.mode = if final_fault {
+            Mode::ReadOnly
+        } else {
+            Mode::Failed
+        };
+        state.life += 1;
+        state.open = None;
+        state.closed.clear();
+        state.in_flight.clear();
+        let handed_out = Position(state.next_ordinal * self.inner.identity.segment_bytes);
+        let durable = state.durable;
+        state.lost.push_back((durable, handed_out));
+        if state.lost.len() > LOST_MAX {
+            state.lost.pop_front();
+        }
+        state.waiters.wake_all();
+        for shard in state.shards.values_mut() {
+            shard.wake();
+        }
+        drop(state);
+        for event in [&self.inner.kick, &self.inner.room, &self.inner.seal] {
+            event.notify();
+        }
+        if !final_fault {
+            let log = self.clone();
+            self.inner.reactor.spawn(Lane::Background, async move {
+                if let Err(error) = log.reopen().await {
+                    tracing::error!(log = log.inner.log.0, %error, "log stays read-only");
+                    log.inner.state.borrow_mut().mode = Mode::ReadOnly;
+                    log.inner.room.notify();
+                }
+            });
+        }
+    }
+
+    /// Ends the log at its durable mark and goes on in a fresh segment.
+    async fn reopen(&self) -> io::Result<()> {
+        // A write of the earlier life must not land behind what is written from now on.
+        loop {
+            let seen = self.inner.quiet.count();
+            if self.inner.state.borrow().writing == 0 {
+                break;
+            }
+            self.inner.quiet.after(seen).await;
+        }
+        // Segments that nothing durable went into are void: newest first, so that a crash between
+        // leaves a log that recovery reads the same way.
+        while let Some((file, slot)) = self.last_void_segment() {
+            write_all::<R>(&file, &[0; BLOCK_BYTES as usize], 0).await?;
+            let mut state = self.inner.state.borrow_mut();
+            state.segments.pop_back();
+            state.pool.give_back(slot);
+        }
+        self.end_at_durable_mark();
+        while self.oldest_is_full() {
+            self.seal_oldest(false).await?;
+        }
+        loop {
+            let seen = self.inner.pool_ready.count();
+            if self.inner.state.borrow().pool.has_ready() {
+                break;
+            }
+            self.inner.pool.notify();
+            self.inner.pool_ready.after(seen).await;
+        }
+        let mut state = self.inner.state.borrow_mut();
+        for shard in state.shards.values_mut() {
+            // Out of epochs: the shard refuses appends with `Exhausted` once its count is used up.
+            shard.next = shard
+                .next
+                .next_epoch()
+                .unwrap_or(weir_protocol::model::Offset::MAX);
+        }
+        self.begin_segment(&mut state);
+        let since = state.active().ordinal;
+        for shard in state.shards.values_mut() {
+            shard.since = shard.since.min(since);
+        }
+        state.mode = Mode::Open;
+        drop(state);
+        tracing::info!(log = self.inner.log.0, "log reopened with new epochs");
+        for event in [&self.inner.kick, &self.inner.room, &self.inner.seal] {
+            event.notify();
+        }
+        Ok(())
+    }
+
+    fn last_void_segment(&self) -> Option<(Rc<crate::log::FileOf<R>>, u32)> {
+        let state = self.inner.state.borrow();
+        let last = state.segments.back()?;
+        let base = last.base(self.inner.identity.segment_bytes);
+        (state.durable <= base).then(|| (Rc::clone(&last.file), last.slot))
+    }
+
+    /// Ends the newest segment where its durable frames end.
+    fn end_at_durable_mark(&self) {
+        let mut state = self.inner.state.borrow_mut();
+        let durable = state.durable;
+        let table: Vec<StartEntry> = {
+            let Some(last) = state.segments.back() else {
+                return;
+            };
+            let ordinal = last.ordinal;
+            let mut table = state.start_table();
+            table.retain(|entry| {
+                state
+                    .shards
+                    .get(&entry.shard)
+                    .is_none_or(|s| s.since <= ordinal || s.listed_in == ordinal)
+            });
+            for entry in &mut table {
+                if let Some(shard) = state.shards.get(&entry.shard) {
+                    entry.next = shard.durable_next;
+                    entry.last_arrival = shard.durable_arrival;
+                }
+            }
+            table
+        };
+        let last = state.segments.back_mut().expect("it was looked at above");
+        if last.end.as_ref().is_none_or(|end| end.position > durable) {
+            last.end = Some(SegmentEnd {
+                position: durable,
+                shards: table,
+            });
+        }
+    }
+}

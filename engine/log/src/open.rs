@@ -1,0 +1,252 @@
+//! Opens a recovered log for appends, in a new segment.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+use weir_protocol::model::{LogId, Position, ShardId, Timestamp};
+use weir_reactor::{Disk, Reactor};
+
+use crate::counters::LogCounters;
+use crate::discipline::Discipline;
+use crate::error::OpenError;
+use crate::ledger::{Ledger, LedgerChange};
+use crate::log::{Inner, Log, Mode, State};
+use crate::pool::Pool;
+use crate::sealed::{SealedList, SealedSegment};
+use crate::segment::{StartEntry, log_folder};
+use crate::settings::{FolderIdentity, LogSettings};
+use crate::shard::{Retention, Shard, ShardTip};
+use crate::tail::Tail;
+use crate::waiters::{DurableWaiters, Event};
+
+/// What recovery learned of a log, to be opened on any core.
+#[derive(Debug, Clone)]
+pub struct LogSeed {
+    pub(crate) log: LogId,
+    pub(crate) sealed: Vec<Arc<SealedSegment>>,
+    /// Sealed segments that the catalog has not heard of.
+    pub(crate) unrecorded: Vec<u64>,
+    pub(crate) free_slots: Vec<u32>,
+    pub(crate) next_slot: u32,
+    pub(crate) next_ordinal: u64,
+    pub(crate) next_generation: u64,
+    pub(crate) end: Position,
+    pub(crate) newest_log_generation: u64,
+    /// Where the shards of this log stand, whoever owns them now.
+    pub(crate) tips: Vec<ShardTip>,
+}
+
+impl LogSeed {
+    /// The seed of a log that does not exist yet.
+    pub fn new(log: LogId) -> Self {
+        Self {
+            log,
+            sealed: Vec::new(),
+            unrecorded: Vec::new(),
+            free_slots: Vec::new(),
+            next_slot: 0,
+            next_ordinal: 1,
+            next_generation: 1,
+            end: Position(0),
+            newest_log_generation: 0,
+            tips: Vec::new(),
+        }
+    }
+
+    /// The log.
+    pub fn log(&self) -> LogId {
+        self.log
+    }
+
+    /// Its sealed segments: what other cores need to read shards that moved to them.
+    pub fn sealed(&self) -> &[Arc<SealedSegment>] {
+        &self.sealed
+    }
+}
+
+/// What a core opens its log with.
+#[derive(Debug, Clone)]
+pub struct LogParts {
+    /// The core's own log.
+    pub seed: LogSeed,
+    /// Segments of other logs that may hold older records of the shards homed here: none unless
+    /// the number of cores has changed.
+    pub foreign: Vec<Arc<SealedSegment>>,
+    /// Logs without a core of their own, whose segments this core gives back when they expire.
+    pub adopted: Vec<LogSeed>,
+    /// The shards homed here, with epochs already raised if any log of the folder ended uncleanly.
+    pub shards: Vec<(ShardTip, Retention)>,
+    /// Shards that exist and are homed elsewhere: records of any other shard count as dead.
+    pub elsewhere: Vec<(ShardId, Retention)>,
+}
+
+impl<R: Reactor, D: Discipline> Log<R, D> {
+    /// Opens a log on this core, in a new segment whose header makes the epochs durable.
+    pub async fn open(
+        reactor: R,
+        identity: FolderIdentity,
+        settings: LogSettings,
+        parts: LogParts,
+        ledger: Rc<dyn Ledger>,
+    ) -> Result<Self, OpenError> {
+        let LogParts {
+            seed,
+            foreign,
+            adopted,
+            shards: tips,
+            elsewhere,
+        } = parts;
+        let id = seed.log;
+        let segment_failed = |e: io::Error| match e.kind() {
+            io::ErrorKind::StorageFull => OpenError::DiskFull {
+                log: id,
+                bytes: identity.segment_bytes,
+            },
+            _ => OpenError::Segment {
+                log: id,
+                what: e.to_string(),
+            },
+        };
+        reactor
+            .disk()
+            .make_folder(&log_folder(id))
+            .await
+            .map_err(segment_failed)?;
+        for own in std::iter::once(&seed).chain(&adopted) {
+            if own.unrecorded.is_empty() {
+                continue;
+            }
+            let change = LedgerChange {
+                log: own.log,
+                known_generation: own.newest_log_generation,
+                added: own.unrecorded.clone(),
+                removed: Vec::new(),
+            };
+            let recorded = ledger.record(change).await;
+            recorded.map_err(|e| OpenError::Ledger {
+                log: id,
+                what: e.to_string(),
+            })?;
+        }
+
+        let mut sealed = SealedList::new(settings.footer_cache_bytes);
+        let owned = std::iter::once(&seed)
+            .chain(&adopted)
+            .flat_map(|s| s.sealed.iter());
+        for meta in owned {
+            sealed.insert(Arc::clone(meta), true, true);
+        }
+        for meta in foreign {
+            sealed.insert(meta, false, true);
+        }
+        let next_ordinal = seed.next_ordinal;
+        let mut shards = FxHashMap::default();
+        for (tip, retention) in tips {
+            shards.insert(tip.shard, Shard::new(tip, retention, next_ordinal));
+        }
+        let elsewhere: FxHashMap<ShardId, Retention> = elsewhere.into_iter().collect();
+        let carried = seed
+            .tips
+            .iter()
+            .filter(|tip| !shards.contains_key(&tip.shard) && elsewhere.contains_key(&tip.shard))
+            .map(|t| StartEntry {
+                shard: t.shard,
+                next: t.next,
+                last_arrival: t.last_arrival,
+            })
+            .collect();
+        let keep = settings.free_segments_max.max(settings.reserve_segments);
+        let log = Self::from_inner(Inner {
+            reactor,
+            identity,
+            settings,
+            log: id,
+            ledger,
+            state: RefCell::new(State {
+                mode: Mode::Open,
+                shards,
+                elsewhere,
+                carried,
+                segments: VecDeque::new(),
+                open: None,
+                closed: VecDeque::new(),
+                in_flight: VecDeque::new(),
+                writing: 0,
+                life: 0,
+                durable: seed.end,
+                last_mark: seed.end,
+                lost: VecDeque::new(),
+                faults: VecDeque::new(),
+                tail: Tail::new(settings.tail_bytes),
+                sealed,
+                pool: Pool::new(seed.free_slots, seed.next_slot, keep),
+                next_ordinal,
+                next_generation: seed.next_generation,
+                waiters: DurableWaiters::default(),
+                expiry: Timestamp::ZERO,
+                deletions: 0,
+                caps: FxHashMap::default(),
+                counters: LogCounters::default(),
+            }),
+            kick: Event::default(),
+            room: Event::default(),
+            seal: Event::default(),
+            pool: Event::default(),
+            pool_ready: Event::default(),
+            quiet: Event::default(),
+        });
+        log.fill_pool(1 + settings.reserve_segments)
+            .await
+            .map_err(segment_failed)?;
+        {
+            let mut state = log.inner.state.borrow_mut();
+            log.begin_segment(&mut state);
+        }
+        log.header_written().await.map_err(segment_failed)?;
+        log.spawn_background();
+        Ok(log)
+    }
+
+    /// Waits until the first segment's header is durable: the epochs in its start table must be,
+    /// before anybody is served.
+    async fn header_written(&self) -> io::Result<()> {
+        loop {
+            let seen = self.inner.kick.count();
+            {
+                let state = self.inner.state.borrow();
+                if state.active().header_ready {
+                    return Ok(());
+                }
+                if state.mode != Mode::Open {
+                    return Err(io::Error::other(
+                        "writing the first segment's header failed",
+                    ));
+                }
+            }
+            self.inner.kick.after(seen).await;
+        }
+    }
+
+    /// Twice a second: the idle mark, expiry, segments whose last reader let go.
+    pub(crate) async fn run_ticks(self) {
+        loop {
+            self.inner.reactor.sleep(Duration::from_millis(500)).await;
+            if self.inner.state.borrow().mode == Mode::Closed {
+                return;
+            }
+            self.write_idle_mark();
+            self.give_back_retired().await;
+            self.look_for_expired().await;
+            self.settle_some().await;
+            // Room may have come back from outside.
+            if self.inner.state.borrow().pool.is_full() {
+                self.inner.pool.notify();
+            }
+        }
+    }
+}

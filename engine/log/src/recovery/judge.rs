@@ -1,0 +1,290 @@
+//! Tells a torn tail from a rotten middle, by the durable mark that every frame carries.
+
+use std::collections::BTreeMap;
+
+use weir_protocol::model::{Offset, Position, ShardId, Timestamp};
+
+use super::scan::{Scan, ScannedBatch, ScannedFrame, arrival};
+use super::slots::{Slots, Unsealed};
+use super::{Tips, add_hole, raise};
+use crate::discipline::Discipline;
+use crate::segment::FooterBatch;
+use crate::shard::Hole;
+
+/// A segment that stays, to be sealed.
+pub(crate) struct KeptSegment {
+    pub(crate) slot: u32,
+    pub(crate) ordinal: u64,
+    pub(crate) generation: u64,
+    pub(crate) end: Position,
+    /// Per shard: where it stood at the segment's end, and its batches.
+    pub(crate) shards: BTreeMap<ShardId, (Offset, Timestamp, Vec<FooterBatch>)>,
+}
+
+/// What becomes of the unsealed segments.
+#[derive(Default)]
+pub(crate) struct Judged {
+    pub(crate) kept: Vec<KeptSegment>,
+    /// Slots of segments that hold nothing that counts.
+    pub(crate) void: Vec<u32>,
+    /// Where the log ends now.
+    pub(crate) end: Position,
+    pub(crate) dropped_frames: usize,
+    pub(crate) rotten: usize,
+    pub(crate) new_holes: usize,
+}
+
+/// A stretch below the mark whose content is unknown: what shards it may have held records of is
+/// known once the rest was read.
+struct Gap {
+    /// Where each shard stood before it.
+    before: BTreeMap<ShardId, Offset>,
+}
+
+pub(crate) fn judge<D: Discipline>(
+    unsealed: &[Unsealed],
+    scans: &[Scan],
+    slots: &Slots,
+    segment_bytes: u64,
+    tips: &mut Tips,
+) -> Judged {
+    let mut judged = Judged::default();
+    let mark = durable_mark(unsealed, scans, slots);
+    // Where shards stand while the frames are walked: it begins with what the footers say.
+    let mut standing: BTreeMap<ShardId, (Offset, Timestamp)> = tips
+        .iter()
+        .map(|(s, t)| (*s, (t.next, t.last_arrival)))
+        .collect();
+    if let Some(first) = scans.first() {
+        // The first scanned segment's own table is older than the sum of all tables.
+        for entry in &first.start_table {
+            standing.insert(entry.shard, (entry.next, entry.last_arrival));
+        }
+    }
+    let mut gaps: Vec<Gap> = Vec::new();
+    let mut seen_after: Vec<BTreeMap<ShardId, Offset>> = Vec::new();
+    let mut incarnation = 0;
+    let mut torn = false;
+    for (segment, scan) in unsealed.iter().zip(scans) {
+        let base = segment.base(segment_bytes);
+        let limit = limit_of(segment, base, slots);
+        if torn || limit.is_some_and(|l| l <= base) {
+            judged.dropped_frames += scan.frames.len();
+            judged.void.push(segment.slot);
+            continue;
+        }
+        note_table(scan, &mut seen_after, &mut standing);
+        let mut expected = Position(base.0 + scan.first_frame);
+        let mut kept = KeptSegment {
+            slot: segment.slot,
+            ordinal: segment.ordinal,
+            generation: segment.generation,
+            end: expected,
+            shards: BTreeMap::new(),
+        };
+        if scan.header_damaged && expected < mark {
+            judged.rotten += 1;
+        }
+        let mut ended = false;
+        for frame in &scan.frames {
+            let position = frame.header.position;
+            if torn || ended || limit.is_some_and(|l| position >= l) {
+                judged.dropped_frames += 1;
+                continue;
+            }
+            let stale = frame.header.incarnation < incarnation;
+            let half_written = position >= mark && !frame.is_whole();
+            if stale || half_written {
+                // A frame of an earlier life, or one that was being written: as if none were there.
+                judged.dropped_frames += 1;
+                continue;
+            }
+            if position != expected {
+                if expected >= mark || !D::PASS_ROT {
+                    torn = true;
+                    judged.dropped_frames += 1;
+                    continue;
+                }
+                judged.rotten += 1;
+                gaps.push(open_gap(&standing));
+                seen_after.push(BTreeMap::new());
+            }
+            incarnation = frame.header.incarnation;
+            keep(
+                frame,
+                &mut kept,
+                &mut standing,
+                &mut seen_after,
+                tips,
+                &mut judged,
+            );
+            expected = frame.end();
+            kept.end = expected;
+            ended = frame.header.last;
+        }
+        if !ended && !torn && limit != Some(kept.end) {
+            if kept.end >= mark {
+                // No last frame and nothing more: the tail ends here, and so does the log.
+                torn = true;
+            } else {
+                judged.rotten += 1;
+                gaps.push(open_gap(&standing));
+                seen_after.push(BTreeMap::new());
+                kept.end = limit.unwrap_or(kept.end);
+            }
+        }
+        let named: Vec<(ShardId, (Offset, Timestamp))> = standing
+            .iter()
+            .filter(|(shard, _)| in_footer(scan, &kept, **shard))
+            .map(|(shard, at)| (*shard, *at))
+            .collect();
+        for (shard, (next, last_arrival)) in named {
+            let slot = kept
+                .shards
+                .entry(shard)
+                .or_insert((next, last_arrival, Vec::new()));
+            (slot.0, slot.1) = (next, last_arrival);
+        }
+        judged.end = kept.end;
+        judged.kept.push(kept);
+    }
+    for (shard, (next, last_arrival)) in &standing {
+        raise(tips, *shard, *next, *last_arrival);
+    }
+    for (gap, after) in gaps.iter().zip(&seen_after) {
+        judged.new_holes += holes_of(gap, after, tips);
+    }
+    judged
+}
+
+/// Everything below this was durable when something that survived was written.
+fn durable_mark(unsealed: &[Unsealed], scans: &[Scan], slots: &Slots) -> Position {
+    let frames = scans
+        .iter()
+        .flat_map(|s| s.frames.iter())
+        .map(|f| f.header.durable_mark);
+    let headers = unsealed
+        .iter()
+        .filter_map(|u| u.header.map(|h| h.durable_mark));
+    let ends = unsealed.iter().filter_map(|u| u.known_end);
+    frames
+        .chain(headers)
+        .chain(ends)
+        .chain([slots.sealed_end()])
+        .max()
+        .unwrap_or_default()
+}
+
+/// Where a segment is known to end: by its trailer, or by the header of the next one.
+fn limit_of(segment: &Unsealed, base: Position, slots: &Slots) -> Option<Position> {
+    let next = slots
+        .previous_ends
+        .iter()
+        .find(|(ordinal, _)| *ordinal > segment.ordinal);
+    let by_next = next.map(|(_, end)| *end).filter(|end| end.0 > 0);
+    // The next segment's header speaks of its direct predecessor; one in between is void.
+    by_next
+        .map(|end| if end < base { base } else { end })
+        .or(segment.known_end)
+}
+
+/// A later segment's start table tells where shards stood: a gap before it is closed for those.
+fn note_table(
+    scan: &Scan,
+    seen_after: &mut [BTreeMap<ShardId, Offset>],
+    standing: &mut BTreeMap<ShardId, (Offset, Timestamp)>,
+) {
+    for entry in &scan.start_table {
+        for after in seen_after.iter_mut() {
+            after.entry(entry.shard).or_insert(entry.next);
+        }
+        let slot = standing
+            .entry(entry.shard)
+            .or_insert((entry.next, entry.last_arrival));
+        slot.0 = slot.0.max(entry.next);
+        slot.1 = slot.1.max(entry.last_arrival);
+    }
+}
+
+fn open_gap(standing: &BTreeMap<ShardId, (Offset, Timestamp)>) -> Gap {
+    Gap {
+        before: standing.iter().map(|(s, (next, _))| (*s, *next)).collect(),
+    }
+}
+
+fn keep(
+    frame: &ScannedFrame,
+    kept: &mut KeptSegment,
+    standing: &mut BTreeMap<ShardId, (Offset, Timestamp)>,
+    seen_after: &mut [BTreeMap<ShardId, Offset>],
+    tips: &mut Tips,
+    judged: &mut Judged,
+) {
+    for scanned in &frame.batches {
+        for after in seen_after.iter_mut() {
+            after.entry(scanned.shard).or_insert(scanned.first);
+        }
+        let slot = standing
+            .entry(scanned.shard)
+            .or_insert((Offset::ZERO, Timestamp::ZERO));
+        slot.0 = slot.0.max(scanned.next);
+        slot.1 = slot.1.max(arrival(scanned));
+        match scanned.batch {
+            Some(batch) => {
+                let entry = kept.shards.entry(scanned.shard).or_insert((
+                    Offset::ZERO,
+                    Timestamp::ZERO,
+                    Vec::new(),
+                ));
+                entry.2.push(batch);
+            }
+            None => {
+                judged.rotten += 1;
+                judged.new_holes += usize::from(add_hole(tips, scanned.shard, hole(scanned)));
+            }
+        }
+    }
+}
+
+fn hole(batch: &ScannedBatch) -> Hole {
+    Hole {
+        from: batch.first,
+        until: batch.next,
+    }
+}
+
+/// Whether a shard belongs into the footer: the segment's own table named it, or it is present.
+fn in_footer(scan: &Scan, kept: &KeptSegment, shard: ShardId) -> bool {
+    scan.header_damaged
+        || kept.shards.contains_key(&shard)
+        || scan
+            .start_table
+            .binary_search_by_key(&shard, |e| e.shard)
+            .is_ok()
+}
+
+/// Marks what may be missing from a gap: shards whose numbers go on without a break are whole.
+fn holes_of(gap: &Gap, after: &BTreeMap<ShardId, Offset>, tips: &mut Tips) -> usize {
+    let known: Vec<(ShardId, Offset)> = tips
+        .keys()
+        .map(|s| (*s, gap.before.get(s).copied().unwrap_or(Offset::ZERO)))
+        .collect();
+    let mut found = 0;
+    for (shard, before) in known {
+        let until = match after.get(&shard) {
+            Some(next) if *next <= before => continue,
+            Some(next) => *next,
+            // Not seen again: whatever follows carries a higher epoch.
+            None => before.next_epoch().unwrap_or(Offset::MAX),
+        };
+        found += usize::from(add_hole(
+            tips,
+            shard,
+            Hole {
+                from: before,
+                until,
+            },
+        ));
+    }
+    found
+}

@@ -1,0 +1,325 @@
+//! Finds a log again after a stop of any kind.
+//!
+//! 1. [`slots`]: read each slot's first and last block: sealed, unsealed, or free.
+//! 2. [`scan`]: read every unsealed segment block by block, past bad ones.
+//! 3. [`judge`]: M is the highest durable mark in any valid frame, X the first position without a
+//!    valid frame. From X on everything is dropped if X is not below M: a torn tail. Below M it
+//!    is rot: go on behind it, and mark what may be missing.
+//! 4. Flush what was scanned, wipe what was dropped, seal what stays.
+//!
+//! It is idempotent: a crash in the middle leaves a folder that recovers to the same state. A read
+//! *error* is not a tear: the log stops for the operator, and nothing is changed.
+
+mod judge;
+mod scan;
+mod slots;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use weir_protocol::limits::BLOCK_BYTES;
+use weir_protocol::model::{LogId, Offset, Position, ShardId, Timestamp};
+use weir_reactor::{Disk, File, Reactor};
+
+use crate::discipline::{Discipline, Sound};
+use crate::error::RecoveryError;
+use crate::ledger::LedgerState;
+use crate::log::FileOf;
+use crate::open::LogSeed;
+use crate::seal::{build_trailer, write_all};
+use crate::sealed::{SealedSegment, read_footer};
+use crate::segment::{FooterBuilder, Trailer, slot_path};
+use crate::settings::FolderIdentity;
+use crate::shard::{Hole, ShardTip};
+
+use judge::{Judged, KeptSegment};
+use slots::{Found, Slots, Unsealed};
+
+/// A log that was found again.
+#[derive(Debug, Clone)]
+pub struct RecoveredLog {
+    /// The log.
+    pub log: LogId,
+    /// It was closed in good order: no epoch needs to rise.
+    pub clean: bool,
+    /// Where the shards stand that this log knows.
+    pub shards: Vec<ShardTip>,
+    /// What [`crate::Log::open`] needs.
+    pub seed: LogSeed,
+    /// What was done.
+    pub report: RecoveryReport,
+}
+
+/// What recovery did, for the operator.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// The log.
+    pub log: u32,
+    /// Sealed segments found.
+    pub sealed: usize,
+    /// Unsealed segments scanned.
+    pub scanned: usize,
+    /// Valid frames found in them.
+    pub frames: usize,
+    /// Frames dropped behind the first gap at or above the durable mark.
+    pub dropped_frames: usize,
+    /// Stretches below the durable mark that do not verify.
+    pub rotten: usize,
+    /// Holes in shards.
+    pub holes: usize,
+}
+
+impl fmt::Display for RecoveryReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "log {}: {} sealed segments, {} scanned with {} frames, {} frames of a torn tail \
+             dropped, {} rotten stretches, {} holes",
+            self.log,
+            self.sealed,
+            self.scanned,
+            self.frames,
+            self.dropped_frames,
+            self.rotten,
+            self.holes
+        )
+    }
+}
+
+/// One life of recovery: what it works on, and under which incarnation it seals.
+pub(crate) struct Recovery<'a, R: Reactor> {
+    pub(crate) reactor: &'a R,
+    pub(crate) identity: FolderIdentity,
+    pub(crate) log: LogId,
+    pub(crate) incarnation: u64,
+}
+
+/// Where shards stand, gathered from headers, footers and frames.
+pub(crate) type Tips = BTreeMap<ShardId, ShardTip>;
+
+pub(crate) fn raise(tips: &mut Tips, shard: ShardId, next: Offset, last_arrival: Timestamp) {
+    let tip = tips.entry(shard).or_insert_with(|| ShardTip::empty(shard));
+    tip.next = tip.next.max(next);
+    tip.last_arrival = tip.last_arrival.max(last_arrival);
+}
+
+/// Recovers one log of a folder. `incarnation` is the new life's, made durable before this call.
+pub async fn recover<R: Reactor>(
+    reactor: &R,
+    identity: FolderIdentity,
+    log: LogId,
+    incarnation: u64,
+    ledger: &LedgerState,
+) -> Result<RecoveredLog, RecoveryError> {
+    recover_with::<R, Sound>(reactor, identity, log, incarnation, ledger).await
+}
+
+/// As [`recover`], under a [`Discipline`] that a test may have broken.
+pub async fn recover_with<R: Reactor, D: Discipline>(
+    reactor: &R,
+    identity: FolderIdentity,
+    log: LogId,
+    incarnation: u64,
+    ledger: &LedgerState,
+) -> Result<RecoveredLog, RecoveryError> {
+    let recovery = Recovery {
+        reactor,
+        identity,
+        log,
+        incarnation,
+    };
+    recovery.run::<D>(ledger).await
+}
+
+impl<R: Reactor> Recovery<'_, R> {
+    async fn run<D: Discipline>(self, ledger: &LedgerState) -> Result<RecoveredLog, RecoveryError> {
+        let mut slots = self.find_slots(ledger).await?;
+        let mut tips = Tips::new();
+        self.newest_footer(&mut slots, &mut tips).await?;
+        let mut report = RecoveryReport {
+            log: self.log.0,
+            sealed: slots.sealed.len(),
+            scanned: slots.unsealed.len(),
+            ..RecoveryReport::default()
+        };
+        let mut scanned = Vec::new();
+        let unsealed = std::mem::take(&mut slots.unsealed);
+        for segment in &unsealed {
+            scanned.push(self.scan(segment).await?);
+        }
+        for scan in &scanned {
+            report.frames += scan.frames.len();
+            for entry in &scan.start_table {
+                raise(&mut tips, entry.shard, entry.next, entry.last_arrival);
+            }
+        }
+        let was_clean = unsealed.is_empty() && slots.newest_is_clean();
+        let judged = judge::judge::<D>(
+            &unsealed,
+            &scanned,
+            &slots,
+            self.identity.segment_bytes,
+            &mut tips,
+        );
+        report.dropped_frames = judged.dropped_frames;
+        report.rotten = judged.rotten;
+        report.holes = judged.new_holes;
+        self.settle_on_disk::<D>(&unsealed, judged, &tips, &mut slots)
+            .await?;
+
+        let clean = was_clean || !D::NEW_INCARNATION_AFTER_CUT;
+        let tips: Vec<ShardTip> = tips.into_values().collect();
+        Ok(RecoveredLog {
+            log: self.log,
+            clean,
+            shards: tips.clone(),
+            seed: slots.seed(self.log, tips),
+            report,
+        })
+    }
+
+    /// Reads the newest sealed segment's footer: it names every shard the log knew. If it does not
+    /// verify, the segment is scanned instead, up to the end its trailer names.
+    async fn newest_footer(&self, slots: &mut Slots, tips: &mut Tips) -> Result<(), RecoveryError> {
+        let Some(newest) = slots.newest_log_segment() else {
+            return Ok(());
+        };
+        let path = slot_path(self.log, newest.slot);
+        let file = self.open(&path).await?;
+        let footer = read_footer::<R>(&file, &newest.trailer, self.identity.segment_bytes).await;
+        let footer = footer.map_err(|e| self.read_failed(&path, newest.trailer.footer_at, &e))?;
+        if let Some(footer) = footer {
+            for share in footer.shards() {
+                raise(tips, share.shard, share.next, share.last_arrival);
+            }
+            for (shard, hole) in footer.holes() {
+                let tip = tips.entry(shard).or_insert_with(|| ShardTip::empty(shard));
+                tip.holes.push(hole);
+            }
+            return Ok(());
+        }
+        slots.unseal_newest();
+        Ok(())
+    }
+
+    /// Makes the judgement durable: flush, wipe what was dropped, seal what stays.
+    async fn settle_on_disk<D: Discipline>(
+        &self,
+        unsealed: &[Unsealed],
+        judged: Judged,
+        tips: &Tips,
+        slots: &mut Slots,
+    ) -> Result<(), RecoveryError> {
+        if D::FLUSH_BEFORE_SERVING {
+            for segment in unsealed {
+                let path = slot_path(self.log, segment.slot);
+                let file = self.open(&path).await?;
+                file.flush()
+                    .await
+                    .map_err(|e| self.write_failed(&path, &e))?;
+            }
+        }
+        // Newest first: a crash between leaves a chain that is judged the same way.
+        for slot in judged.void.iter().rev() {
+            if D::NEW_INCARNATION_AFTER_CUT {
+                let path = slot_path(self.log, *slot);
+                let file = self.open(&path).await?;
+                let wiped = write_all::<R>(&file, &[0; BLOCK_BYTES as usize], 0).await;
+                wiped.map_err(|e| self.write_failed(&path, &e))?;
+            }
+            slots.free.push(*slot);
+        }
+        for kept in judged.kept {
+            let sealed = self.seal(&kept, tips).await?;
+            slots.sealed.push(Found::new(sealed, true));
+        }
+        slots.end = slots.end.max(judged.end);
+        Ok(())
+    }
+
+    async fn seal(
+        &self,
+        kept: &KeptSegment,
+        tips: &Tips,
+    ) -> Result<Arc<SealedSegment>, RecoveryError> {
+        let path = slot_path(self.log, kept.slot);
+        let mut builder = FooterBuilder::default();
+        for (shard, (next, last_arrival, batches)) in &kept.shards {
+            builder.push(*shard, *next, *last_arrival, batches.iter().copied());
+            for hole in tips.get(shard).into_iter().flat_map(|t| t.holes.iter()) {
+                builder.push_hole(*shard, *hole);
+            }
+        }
+        let built = builder.finish();
+        let blank = Trailer {
+            folder: self.identity.folder,
+            log: self.log,
+            generation: kept.generation,
+            incarnation: self.incarnation,
+            end: kept.end,
+            ..Trailer::blank()
+        };
+        let segment_bytes = self.identity.segment_bytes;
+        let used = kept.end.0 - kept.ordinal * segment_bytes;
+        let need = used + (built.bytes.len() + crate::segment::TRAILER_BYTES) as u64;
+        if need > segment_bytes {
+            let what = format!("its footer of {} bytes does not fit", built.bytes.len());
+            return Err(RecoveryError::Write {
+                log: self.log,
+                file: path,
+                what,
+            });
+        }
+        let (trailer, bytes) = build_trailer(built, blank, segment_bytes);
+        let file = self.open(&path).await?;
+        let written = write_all::<R>(&file, &bytes, trailer.footer_at).await;
+        written.map_err(|e| self.write_failed(&path, &e))?;
+        Ok(Arc::new(SealedSegment {
+            log: self.log,
+            generation: kept.generation,
+            slot: kept.slot,
+            ordinal: kept.ordinal,
+            trailer,
+        }))
+    }
+
+    pub(crate) async fn open(&self, path: &str) -> Result<FileOf<R>, RecoveryError> {
+        self.reactor
+            .disk()
+            .open(path)
+            .await
+            .map_err(|e| self.read_failed(path, 0, &e))
+    }
+
+    pub(crate) fn read_failed(&self, file: &str, at: u64, error: &std::io::Error) -> RecoveryError {
+        RecoveryError::Read {
+            log: self.log,
+            file: file.into(),
+            at,
+            what: error.to_string(),
+        }
+    }
+
+    pub(crate) fn write_failed(&self, file: &str, error: &std::io::Error) -> RecoveryError {
+        RecoveryError::Write {
+            log: self.log,
+            file: file.into(),
+            what: error.to_string(),
+        }
+    }
+}
+
+/// Adds a hole to a shard, once.
+pub(crate) fn add_hole(tips: &mut Tips, shard: ShardId, hole: Hole) -> bool {
+    let tip = tips.entry(shard).or_insert_with(|| ShardTip::empty(shard));
+    let known = tip.holes.contains(&hole);
+    if !known {
+        tip.holes.push(hole);
+    }
+    !known
+}
+
+pub(crate) const fn base_of(ordinal: u64, segment_bytes: u64) -> Position {
+    Position(ordinal * segment_bytes)
+}

@@ -1,0 +1,180 @@
+//! Reads an unsealed segment block by block, past bad ones.
+
+use weir_protocol::batch::BatchView;
+use weir_protocol::frame::{FRAME_HEADER_BYTES, FrameHeader};
+use weir_protocol::limits::BLOCK_BYTES;
+use weir_protocol::model::{Offset, Position, ShardId, Timestamp};
+use weir_reactor::{File, Reactor};
+
+use super::Recovery;
+use super::slots::Unsealed;
+use crate::error::RecoveryError;
+use crate::log::FileOf;
+use crate::segment::{FooterBatch, StartEntry, slot_path};
+
+/// A batch of a scanned frame.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ScannedBatch {
+    pub(crate) shard: ShardId,
+    /// `None` if the batch does not verify: what the directory says of it is all there is.
+    pub(crate) batch: Option<FooterBatch>,
+    pub(crate) first: Offset,
+    pub(crate) next: Offset,
+}
+
+/// A frame whose header and directory verify.
+#[derive(Debug, Clone)]
+pub(crate) struct ScannedFrame {
+    pub(crate) header: FrameHeader,
+    pub(crate) batches: Vec<ScannedBatch>,
+}
+
+impl ScannedFrame {
+    pub(crate) fn end(&self) -> Position {
+        Position(self.header.position.0 + u64::from(self.header.frame_bytes))
+    }
+
+    /// Whether every batch verifies: a frame that was torn while it was written is not.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.batches.iter().all(|b| b.batch.is_some())
+    }
+}
+
+/// What a scan found.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    pub(crate) start_table: Vec<StartEntry>,
+    /// The header's own start table did not verify.
+    pub(crate) header_damaged: bool,
+    /// Where frames begin; the first frame's place if the header is damaged.
+    pub(crate) first_frame: u64,
+    pub(crate) frames: Vec<ScannedFrame>,
+}
+
+const READ_BYTES: usize = 1 << 20;
+
+impl<R: Reactor> Recovery<'_, R> {
+    /// Reads a whole segment into memory.
+    async fn read_segment(&self, path: &str, file: &FileOf<R>) -> Result<Vec<u8>, RecoveryError> {
+        let total = self.identity.segment_bytes as usize;
+        let mut bytes = Vec::with_capacity(total);
+        while bytes.len() < total {
+            let at = bytes.len() as u64;
+            let read = file.read(at, READ_BYTES.min(total - bytes.len())).await;
+            let read = read.map_err(|e| self.read_failed(path, at, &e))?;
+            bytes.extend_from_slice(read.as_ref());
+        }
+        Ok(bytes)
+    }
+
+    pub(crate) async fn scan(&self, segment: &Unsealed) -> Result<Scan, RecoveryError> {
+        let path = slot_path(self.log, segment.slot);
+        let file = self.open(&path).await?;
+        let bytes = self.read_segment(&path, &file).await?;
+        let mut scan = Scan::default();
+        match segment.header {
+            Some(header) => {
+                scan.first_frame = header.bytes() as u64;
+                let table = bytes.get(..header.bytes()).and_then(|b| header.table(b));
+                scan.header_damaged = table.is_none();
+                scan.start_table = table.unwrap_or_default();
+            }
+            None => scan.header_damaged = true,
+        }
+        let base = segment.base(self.identity.segment_bytes);
+        let block = BLOCK_BYTES as usize;
+        let mut at = scan.first_frame as usize;
+        while at + block <= bytes.len() {
+            match self.frame_at(&bytes, at, base, segment.generation) {
+                Some(frame) => {
+                    at += frame.header.frame_bytes as usize;
+                    scan.frames.push(frame);
+                }
+                None => at += block,
+            }
+        }
+        if let (None, Some(first)) = (segment.header, scan.frames.first()) {
+            scan.first_frame = first.header.position.0 - base.0;
+        }
+        Ok(scan)
+    }
+
+    /// The frame at a place of a segment, if one of this segment's life lies there.
+    fn frame_at(
+        &self,
+        bytes: &[u8],
+        at: usize,
+        base: Position,
+        generation: u64,
+    ) -> Option<ScannedFrame> {
+        let header = FrameHeader::decode(&bytes[at..]).ok()?;
+        let ours = header.folder == self.identity.folder
+            && header.log == self.log
+            && header.generation == generation
+            && header.position == Position(base.0 + at as u64);
+        if !ours {
+            return None;
+        }
+        let frame = bytes.get(at..at + header.frame_bytes as usize)?;
+        let directory = header.directory(frame).ok()?;
+        let mut batch_at = FRAME_HEADER_BYTES;
+        let mut batches = Vec::with_capacity(directory.len());
+        for entry in directory {
+            let next = entry.first_offset.checked_add(entry.records)?;
+            let raw = &frame[batch_at..batch_at + entry.bytes as usize];
+            let view = BatchView::decode(raw).ok().filter(|view| {
+                view.header.shard == entry.shard
+                    && view.header.first_offset == entry.first_offset
+                    && view.header.header_crc == entry.header_crc
+                    && view.as_bytes().len() == entry.bytes as usize
+            });
+            let batch = view.map(|view| FooterBatch {
+                first: entry.first_offset,
+                arrival: view.header.arrival,
+                file_offset: (at + batch_at) as u32,
+                bytes: entry.bytes,
+                records: entry.records,
+            });
+            let (shard, first) = (entry.shard, entry.first_offset);
+            batches.push(ScannedBatch {
+                shard,
+                batch,
+                first,
+                next,
+            });
+            batch_at += entry.bytes as usize;
+        }
+        Some(ScannedFrame { header, batches })
+    }
+
+    /// Generation and position of the newest frame in a slot whose header is damaged.
+    pub(crate) async fn newest_frame(
+        &self,
+        slot: u32,
+        file: &FileOf<R>,
+    ) -> Result<Option<(u64, Position)>, RecoveryError> {
+        let path = slot_path(self.log, slot);
+        let bytes = self.read_segment(&path, file).await?;
+        let block = BLOCK_BYTES as usize;
+        let newest = (0..bytes.len() / block)
+            .filter_map(|i| {
+                FrameHeader::decode(&bytes[i * block..])
+                    .ok()
+                    .map(|h| (i, h))
+            })
+            .filter(|(i, h)| {
+                let offset = h.position.0 % self.identity.segment_bytes;
+                h.folder == self.identity.folder
+                    && h.log == self.log
+                    && offset == (i * block) as u64
+            })
+            .map(|(_, h)| (h.generation, h.position))
+            .max();
+        Ok(newest)
+    }
+}
+
+/// Arrival time of a scanned batch, if it verified.
+pub(crate) fn arrival(batch: &ScannedBatch) -> Timestamp {
+    batch.batch.map_or(Timestamp::ZERO, |b| b.arrival)
+}

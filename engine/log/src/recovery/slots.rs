@@ -1,0 +1,340 @@
+//! What each slot of a log holds, from its first and last block.
+
+use std::sync::Arc;
+
+use weir_protocol::limits::BLOCK_BYTES;
+use weir_protocol::model::{LogId, Position};
+use weir_reactor::{Disk, File, Reactor};
+
+use super::{Recovery, base_of};
+use crate::error::RecoveryError;
+use crate::ledger::LedgerState;
+use crate::open::LogSeed;
+use crate::sealed::SealedSegment;
+use crate::segment::{
+    SegmentHeader, SegmentKind, TRAILER_BYTES, Trailer, log_folder, slot_number, slot_path,
+};
+use crate::shard::ShardTip;
+
+/// A sealed segment.
+pub(crate) struct Found {
+    pub(crate) segment: Arc<SealedSegment>,
+    pub(crate) unrecorded: bool,
+}
+
+impl Found {
+    pub(crate) fn new(segment: Arc<SealedSegment>, unrecorded: bool) -> Self {
+        Self {
+            segment,
+            unrecorded,
+        }
+    }
+}
+
+/// A log segment without a valid trailer, or whose footer does not verify.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unsealed {
+    pub(crate) slot: u32,
+    pub(crate) ordinal: u64,
+    pub(crate) generation: u64,
+    /// `None` if the header's block is damaged: frames are believed by their own.
+    pub(crate) header: Option<SegmentHeader>,
+    /// Where it is known to end, from its own trailer.
+    pub(crate) known_end: Option<Position>,
+}
+
+/// All slots of a log.
+#[derive(Default)]
+pub(crate) struct Slots {
+    pub(crate) sealed: Vec<Found>,
+    pub(crate) unsealed: Vec<Unsealed>,
+    pub(crate) free: Vec<u32>,
+    pub(crate) end: Position,
+    settled: Vec<u64>,
+    next_slot: u32,
+    generation_max: u64,
+    ordinal_max: u64,
+    /// Ordinals with where they say their predecessor ended.
+    pub(crate) previous_ends: Vec<(u64, Position)>,
+}
+
+impl Slots {
+    pub(crate) fn newest_log_segment(&self) -> Option<Arc<SealedSegment>> {
+        let logs = self
+            .sealed
+            .iter()
+            .filter(|f| !self.settled.contains(&f.segment.generation));
+        // A settled segment serves if nothing else is left: its footer names the same shards.
+        logs.max_by_key(|f| f.segment.ordinal)
+            .or_else(|| self.sealed.iter().max_by_key(|f| f.segment.ordinal))
+            .map(|f| Arc::clone(&f.segment))
+    }
+
+    pub(crate) fn newest_is_clean(&self) -> bool {
+        self.newest_log_segment().is_none_or(|s| s.trailer.clean)
+    }
+
+    pub(crate) fn unseal_newest(&mut self) {
+        let Some(newest) = self.newest_log_segment() else {
+            return;
+        };
+        self.sealed
+            .retain(|f| f.segment.generation != newest.generation);
+        self.unsealed.push(Unsealed {
+            slot: newest.slot,
+            ordinal: newest.ordinal,
+            generation: newest.generation,
+            header: None,
+            known_end: Some(newest.trailer.end),
+        });
+        self.unsealed.sort_by_key(|u| u.ordinal);
+    }
+
+    /// Everything below this is durable: sealed segments say so.
+    pub(crate) fn sealed_end(&self) -> Position {
+        self.sealed
+            .iter()
+            .map(|f| f.segment.trailer.end)
+            .max()
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn seed(self, log: LogId, tips: Vec<ShardTip>) -> LogSeed {
+        let newest_log_generation = self
+            .sealed
+            .iter()
+            .map(|f| f.segment.generation)
+            .filter(|g| !self.settled.contains(g))
+            .max()
+            .unwrap_or(0);
+        LogSeed {
+            log,
+            unrecorded: self
+                .sealed
+                .iter()
+                .filter(|f| f.unrecorded)
+                .map(|f| f.segment.generation)
+                .collect(),
+            sealed: self.sealed.into_iter().map(|f| f.segment).collect(),
+            free_slots: self.free,
+            next_slot: self.next_slot,
+            next_ordinal: self.ordinal_max + 1,
+            next_generation: self.generation_max + 1,
+            end: self.end,
+            newest_log_generation,
+            tips,
+        }
+    }
+}
+
+impl<R: Reactor> Recovery<'_, R> {
+    /// Looks at each slot of the log's folder; a folder that is not there has none.
+    pub(crate) async fn find_slots(&self, ledger: &LedgerState) -> Result<Slots, RecoveryError> {
+        let folder = log_folder(self.log);
+        let mut slots = Slots {
+            generation_max: ledger.known_generation,
+            ..Slots::default()
+        };
+        let entries = match self.reactor.disk().list(&folder).await {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(slots),
+            Err(e) => return Err(self.read_failed(&folder, 0, &e)),
+        };
+        for entry in entries {
+            let Some(number) = slot_number(&entry.name) else {
+                continue;
+            };
+            slots.next_slot = slots.next_slot.max(number + 1);
+            if entry.bytes == self.identity.segment_bytes {
+                self.look_at(number, ledger, &mut slots).await?;
+            } else {
+                self.remove_half_made(number, entry.bytes).await?;
+            }
+        }
+        slots.unsealed.sort_by_key(|u| u.ordinal);
+        slots.previous_ends.sort_by_key(|(ordinal, _)| *ordinal);
+        slots.end = slots.sealed_end();
+        Ok(slots)
+    }
+
+    /// A file that was being made when the server died. It never held anything.
+    async fn remove_half_made(&self, number: u32, bytes: u64) -> Result<(), RecoveryError> {
+        let path = slot_path(self.log, number);
+        if bytes >= u64::from(BLOCK_BYTES) {
+            let file = self.open(&path).await?;
+            let head = file.read(0, BLOCK_BYTES as usize).await;
+            let head = head.map_err(|e| self.read_failed(&path, 0, &e))?;
+            if SegmentHeader::decode(head.as_ref()).is_some() {
+                let what = format!(
+                    "a segment of {bytes} bytes, expected {}",
+                    self.identity.segment_bytes
+                );
+                return Err(RecoveryError::Foreign {
+                    log: self.log,
+                    file: path,
+                    what,
+                });
+            }
+        }
+        self.reactor
+            .disk()
+            .remove(&path)
+            .await
+            .map_err(|e| self.write_failed(&path, &e))
+    }
+
+    async fn look_at(
+        &self,
+        number: u32,
+        ledger: &LedgerState,
+        slots: &mut Slots,
+    ) -> Result<(), RecoveryError> {
+        let path = slot_path(self.log, number);
+        let segment_bytes = self.identity.segment_bytes;
+        let file = self.open(&path).await?;
+        let head = file.read(0, BLOCK_BYTES as usize).await;
+        let head = head.map_err(|e| self.read_failed(&path, 0, &e))?;
+        let last = segment_bytes - TRAILER_BYTES as u64;
+        let tail = file.read(last, TRAILER_BYTES).await;
+        let tail = tail.map_err(|e| self.read_failed(&path, last, &e))?;
+        let header = SegmentHeader::decode(head.as_ref());
+        if let Some(header) = &header {
+            self.check_origin(&path, header)?;
+        }
+        let ours = |t: &Trailer| t.folder == self.identity.folder && t.log == self.log;
+        let mut trailer = Trailer::decode(tail.as_ref()).filter(ours);
+        let header = match header {
+            Some(header) => header,
+            None => match trailer {
+                // The header's block is damaged, the trailer names a segment that counts.
+                Some(trailer) if ledger.segments.contains(&trailer.generation) => {
+                    self.found_sealed(number, trailer, false, slots);
+                    return Ok(());
+                }
+                _ => {
+                    return self
+                        .look_for_frames(number, &file, head.as_ref(), ledger, slots)
+                        .await;
+                }
+            },
+        };
+        trailer = trailer.filter(|t| t.generation == header.generation);
+        slots.generation_max = slots.generation_max.max(header.generation);
+        let counts = ledger.segments.contains(&header.generation);
+        let unknown = header.generation > ledger.known_generation;
+        match header.kind {
+            SegmentKind::Settled => match trailer {
+                Some(trailer) if counts => {
+                    slots.settled.push(header.generation);
+                    self.found_sealed(number, trailer, false, slots);
+                }
+                None if counts => {
+                    let what = "the trailer of a settled segment does not verify".into();
+                    return Err(RecoveryError::Foreign {
+                        log: self.log,
+                        file: path,
+                        what,
+                    });
+                }
+                _ => slots.free.push(number),
+            },
+            SegmentKind::Log if counts || unknown => {
+                slots.ordinal_max = slots.ordinal_max.max(header.ordinal);
+                slots
+                    .previous_ends
+                    .push((header.ordinal, header.previous_end));
+                match trailer {
+                    Some(trailer) => self.found_sealed(number, trailer, !counts, slots),
+                    None => slots.unsealed.push(Unsealed {
+                        slot: number,
+                        ordinal: header.ordinal,
+                        generation: header.generation,
+                        header: Some(header),
+                        known_end: None,
+                    }),
+                }
+            }
+            SegmentKind::Log => slots.free.push(number),
+        }
+        Ok(())
+    }
+
+    fn check_origin(&self, path: &str, header: &SegmentHeader) -> Result<(), RecoveryError> {
+        let identity = &self.identity;
+        let what = if header.folder != identity.folder {
+            format!(
+                "folder id {:#x}, expected {:#x}",
+                header.folder, identity.folder
+            )
+        } else if header.log != self.log {
+            format!("a segment of {}", header.log)
+        } else if header.segment_bytes != identity.segment_bytes {
+            format!("segments of {} bytes", header.segment_bytes)
+        } else {
+            return Ok(());
+        };
+        Err(RecoveryError::Foreign {
+            log: self.log,
+            file: path.into(),
+            what,
+        })
+    }
+
+    fn found_sealed(&self, slot: u32, trailer: Trailer, unrecorded: bool, slots: &mut Slots) {
+        // A segment's end lies behind its base and not behind its last byte.
+        let ordinal = (trailer.end.0.max(1) - 1) / self.identity.segment_bytes;
+        slots.generation_max = slots.generation_max.max(trailer.generation);
+        slots.ordinal_max = slots.ordinal_max.max(ordinal);
+        let segment = SealedSegment {
+            log: self.log,
+            generation: trailer.generation,
+            slot,
+            ordinal,
+            trailer,
+        };
+        slots.sealed.push(Found::new(Arc::new(segment), unrecorded));
+    }
+
+    /// A slot without a readable header: never used, free, or a segment whose first block is
+    /// damaged. Frames of a generation that nobody dropped tell.
+    async fn look_for_frames(
+        &self,
+        slot: u32,
+        file: &crate::log::FileOf<R>,
+        head: &[u8],
+        ledger: &LedgerState,
+        slots: &mut Slots,
+    ) -> Result<(), RecoveryError> {
+        if head.iter().all(|b| *b == 0) {
+            slots.free.push(slot);
+            return Ok(());
+        }
+        let newest = self.newest_frame(slot, file).await?;
+        match newest {
+            Some((generation, position))
+                if generation > ledger.known_generation
+                    || ledger.segments.contains(&generation) =>
+            {
+                let ordinal = position.0 / self.identity.segment_bytes;
+                slots.generation_max = slots.generation_max.max(generation);
+                slots.ordinal_max = slots.ordinal_max.max(ordinal);
+                slots.unsealed.push(Unsealed {
+                    slot,
+                    ordinal,
+                    generation,
+                    header: None,
+                    known_end: None,
+                });
+            }
+            _ => slots.free.push(slot),
+        }
+        Ok(())
+    }
+}
+
+impl Unsealed {
+    /// Log position of the segment's first byte.
+    pub(crate) fn base(&self, segment_bytes: u64) -> Position {
+        base_of(self.ordinal, segment_bytes)
+    }
+}

@@ -1,0 +1,188 @@
+//! Seals full segments in the background: footer, trailer, and the catalog is told.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use weir_protocol::model::Position;
+use weir_reactor::{File, Reactor};
+
+use crate::discipline::Discipline;
+use crate::extent::Extent;
+use crate::ledger::LedgerChange;
+use crate::log::{FileOf, Log, Mode, Segment, State};
+use crate::sealed::SealedSegment;
+use crate::segment::{BuiltFooter, FooterBatch, FooterBuilder, TRAILER_BYTES, Trailer};
+
+impl<R: Reactor, D: Discipline> Log<R, D> {
+    /// Seals segments as they become full and durable; ends with the log.
+    pub(crate) async fn run_seals(self) {
+        loop {
+            let seen = self.inner.seal.count();
+            let mode = self.inner.state.borrow().mode;
+            match mode {
+                Mode::Closed => return,
+                Mode::Open | Mode::Closing => {
+                    if self.oldest_is_full() {
+                        match self.seal_oldest(false).await {
+                            Ok(()) => continue,
+                            Err(error) => self.fault(&format!("sealing a segment failed: {error}")),
+                        }
+                    }
+                }
+                Mode::Failed | Mode::ReadOnly => {}
+            }
+            self.inner.seal.after(seen).await;
+        }
+    }
+
+    /// Whether the oldest unsealed segment is full and all of it is durable.
+    pub(crate) fn oldest_is_full(&self) -> bool {
+        let state = self.inner.state.borrow();
+        state
+            .segments
+            .front()
+            .and_then(|s| s.end.as_ref())
+            .is_some_and(|end| end.position <= state.durable)
+    }
+
+    /// Writes the oldest segment's footer and trailer, lets go of its extents, and tells the
+    /// catalog. The segment has an end and is durable up to it.
+    pub(crate) async fn seal_oldest(&self, clean: bool) -> std::io::Result<()> {
+        let (file, life, trailer, bytes, sealed) = {
+            let state = self.inner.state.borrow();
+            let segment = state.segments.front().expect("a segment is to be sealed");
+            let (trailer, bytes) = self.footer_of(&state, segment, clean);
+            let sealed = Arc::new(SealedSegment {
+                log: self.inner.log,
+                generation: segment.generation,
+                slot: segment.slot,
+                ordinal: segment.ordinal,
+                trailer,
+            });
+            (Rc::clone(&segment.file), state.life, trailer, bytes, sealed)
+        };
+        write_all::<R>(&file, &bytes, trailer.footer_at).await?;
+        let change = {
+            let mut state = self.inner.state.borrow_mut();
+            let same = state
+                .segments
+                .front()
+                .is_some_and(|s| s.generation == sealed.generation);
+            assert!(same, "only one task seals");
+            if life != state.life && state.mode == Mode::Open {
+                // A fault came between; what was sealed lies below the durable mark all the same.
+                tracing::debug!(log = self.inner.log.0, "sealed across a fault");
+            }
+            let segment = state.segments.pop_front().expect("it was looked at above");
+            let end = segment.end.as_ref().expect("it has an end").position;
+            drop_extents(&mut state, &segment, end);
+            state.counters.sealed += 1;
+            state.sealed.insert(Arc::clone(&sealed), true, false);
+            LedgerChange {
+                log: self.inner.log,
+                known_generation: sealed.generation,
+                added: vec![sealed.generation],
+                removed: Vec::new(),
+            }
+        };
+        match self.inner.ledger.record(change).await {
+            Ok(()) => {
+                let mut state = self.inner.state.borrow_mut();
+                if let Some(entry) = state.sealed.entry_mut(sealed.log, sealed.generation) {
+                    entry.recorded = true;
+                }
+            }
+            // Found by its header at the next start; until then it is not given back.
+            Err(error) => tracing::warn!(log = self.inner.log.0, %error, "segment not recorded"),
+        }
+        Ok(())
+    }
+
+    fn footer_of(&self, state: &State<R>, segment: &Segment<R>, clean: bool) -> (Trailer, Vec<u8>) {
+        let segment_bytes = self.inner.identity.segment_bytes;
+        let base = segment.base(segment_bytes);
+        let end = segment.end.as_ref().expect("a sealed segment has an end");
+        let mut builder = FooterBuilder::default();
+        for entry in &end.shards {
+            let known = state.shards.get(&entry.shard);
+            let extents = known.into_iter().flat_map(|s| s.extents.iter());
+            let inside = extents
+                .take_while(|e| e.position < end.position)
+                .map(|e| footer_batch(e, base));
+            builder.push(entry.shard, entry.next, entry.last_arrival, inside);
+            for hole in known.into_iter().flat_map(|s| s.holes.iter()) {
+                builder.push_hole(entry.shard, *hole);
+            }
+        }
+        let built = builder.finish();
+        build_trailer(
+            built,
+            Trailer {
+                clean,
+                folder: self.inner.identity.folder,
+                log: self.inner.log,
+                generation: segment.generation,
+                incarnation: self.inner.settings.incarnation,
+                end: end.position,
+                ..Trailer::blank()
+            },
+            segment_bytes,
+        )
+    }
+}
+
+/// Fills a trailer in from a footer that lies right before it; returns both as one write.
+pub(crate) fn build_trailer(
+    built: BuiltFooter,
+    trailer: Trailer,
+    segment_bytes: u64,
+) -> (Trailer, Vec<u8>) {
+    let footer_at = segment_bytes - TRAILER_BYTES as u64 - built.bytes.len() as u64;
+    let trailer = Trailer {
+        shards: built.shards,
+        footer_at,
+        batches: built.batches,
+        holes: built.holes,
+        newest: built.newest,
+        batch_bytes: built.batch_bytes,
+        footer_crc: built.crc,
+        ..trailer
+    };
+    let mut bytes = built.bytes;
+    bytes.extend_from_slice(&trailer.encode());
+    (trailer, bytes)
+}
+
+pub(crate) fn footer_batch(extent: &Extent, base: Position) -> FooterBatch {
+    FooterBatch {
+        first: extent.first,
+        arrival: extent.arrival,
+        file_offset: (extent.position.0 - base.0) as u32,
+        bytes: extent.bytes,
+        records: extent.records,
+    }
+}
+
+fn drop_extents<R: Reactor>(state: &mut State<R>, segment: &Segment<R>, end: Position) {
+    for shard in &segment.present {
+        if let Some(known) = state.shards.get_mut(shard) {
+            while known.extents.front().is_some_and(|e| e.position < end) {
+                known.extents.pop_front();
+            }
+        }
+    }
+}
+
+/// Writes whole blocks, at most a MiB at a time. Durable when it returns.
+pub(crate) async fn write_all<R: Reactor>(
+    file: &FileOf<R>,
+    bytes: &[u8],
+    at: u64,
+) -> std::io::Result<()> {
+    for (i, piece) in bytes.chunks(1 << 20).enumerate() {
+        let mut buffer = file.buffer(piece.len());
+        buffer.as_mut().copy_from_slice(piece);
+        file.write(Rc::new(buffer), at + (i << 20) as u64).await?;
+    }
+    Ok(())
+}
