@@ -490,7 +490,29 @@ impl<'a> BatchBuilder<'a> {
 
     /// Appends a record. The caller checked the key's and the record's length.
     pub fn push(&mut self, key: &str, data: &[u8]) -> Result<(), BatchFull> {
-        let bytes = RECORD_HEADER_BYTES + key.len() + data.len();
+        self.push_header(key, data.len())?;
+        self.out.extend_from_slice(data);
+        Ok(())
+    }
+
+    /// Appends a record whose `data_bytes` of data `fill` writes in place: for data that is decoded
+    /// from something else. The caller checked the lengths.
+    pub fn push_with(
+        &mut self,
+        key: &str,
+        data_bytes: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<(), BatchFull> {
+        self.push_header(key, data_bytes)?;
+        let at = self.out.len();
+        self.out.resize(at + data_bytes, 0);
+        fill(&mut self.out[at..]);
+        Ok(())
+    }
+
+    /// Appends all of a record but its data, and makes room for that.
+    fn push_header(&mut self, key: &str, data_bytes: usize) -> Result<(), BatchFull> {
+        let bytes = RECORD_HEADER_BYTES + key.len() + data_bytes;
         if self.records == BATCH_RECORDS_MAX
             || self.payload_bytes() + bytes > BATCH_PAYLOAD_BYTES_MAX as usize
         {
@@ -498,12 +520,11 @@ impl<'a> BatchBuilder<'a> {
         }
         self.out.reserve(bytes);
         self.out
-            .extend_from_slice(&(data.len() as u32).to_le_bytes());
+            .extend_from_slice(&(data_bytes as u32).to_le_bytes());
         self.out
             .extend_from_slice(&(key.len() as u16).to_le_bytes());
         self.out.extend_from_slice(&[0; 2]);
         self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(data);
         self.records += 1;
         Ok(())
     }

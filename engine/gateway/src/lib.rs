@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The Kinesis HTTP API: AWS's words at the door, the engine's behind it.
+//!
+//! Owns: HTTP, AWS's encodings, identities, validation and error texts, iterator tokens.
+//! Never: routing between cores, quotas, storage; that is `weir-stream` and below.
+//!
+//! Start reading at [`Gateway::serve`]; the life of a record goes on in
+//! `action/put_records.rs` and then in the stream crate's `append.rs`.
+
+mod action;
+mod arn;
+mod call;
+mod clock_text;
+mod document;
+mod error;
+mod gateway;
+pub mod http;
+mod identity;
+mod iterator;
+mod json;
+mod member;
+mod page;
+mod seal;
+mod stream_reference;
+mod target;
+mod validation;
+
+pub use gateway::{Gateway, GatewaySettings};

@@ -1,0 +1,155 @@
+//! `CreateStream`.
+
+use weir_protocol::limits::STREAM_SHARDS_MAX;
+use weir_protocol::model::{StreamMode, StreamName};
+use weir_reactor::Reactor;
+use weir_stream::CreateStream;
+
+use crate::call::Call;
+use crate::error::{ServiceError, shard_limit};
+use crate::member::Members;
+use crate::validation::{NumberRule, STREAM_NAME, TextRule, Violations};
+
+/// Shards of an on-demand stream when it starts (AWS: 4 MB/s).
+const ON_DEMAND_SHARDS: u32 = 4;
+
+/// A valid request.
+#[derive(Debug, PartialEq, Eq)]
+struct Request {
+    name: StreamName,
+    shards: u32,
+    mode: StreamMode,
+}
+
+fn read(members: Members<'_>) -> Result<Request, ServiceError> {
+    let shards = members.integer("ShardCount")?;
+    let details = members.structure("StreamModeDetails")?;
+    let mode = details.map(|d| d.text("StreamMode")).transpose()?;
+    let name = members.text("StreamName")?;
+    members.map("Tags")?;
+    let _warm = members.integer("WarmThroughputMiBps")?;
+    let record_kib = members.integer("MaxRecordSizeInKiB")?;
+
+    let mut violations = Violations::default();
+    let at_least_one = NumberRule {
+        least: 1,
+        most: None,
+    };
+    violations.number("shardCount", shards, at_least_one);
+    let required = TextRule {
+        required: true,
+        ..STREAM_NAME
+    };
+    violations.text("streamName", name, &required);
+    if let Some(mode) = mode {
+        let rule = TextRule {
+            required: true,
+            one_of: &["PROVISIONED", "ON_DEMAND"],
+            ..TextRule::default()
+        };
+        violations.text("streamModeDetails.streamMode", mode, &rule);
+    }
+    let record_rule = NumberRule {
+        least: 1024,
+        most: Some(10_240),
+    };
+    violations.number("maxRecordSizeInKiB", record_kib, record_rule);
+    violations.finish()?;
+
+    let mode = match mode.flatten() {
+        Some("ON_DEMAND") => StreamMode::OnDemand,
+        Some(_) => StreamMode::Provisioned,
+        // A count is what makes a stream provisioned; without one AWS makes it on demand.
+        None if shards.is_some() => StreamMode::Provisioned,
+        None => StreamMode::OnDemand,
+    };
+    let shards = match (shards, mode) {
+        (Some(count), _) => count as u32,
+        (None, StreamMode::OnDemand) => ON_DEMAND_SHARDS,
+        (None, StreamMode::Provisioned) => {
+            return Err(ServiceError::invalid_argument(
+                "ShardCount must be provided for a stream in PROVISIONED mode.",
+            ));
+        }
+    };
+    let name = StreamName::new(name.unwrap_or_default())
+        .map_err(|error| ServiceError::invalid_argument(error.to_string()))?;
+    Ok(Request { name, shards, mode })
+}
+
+/// Makes the stream; the answer is empty, and the stream may still be CREATING then.
+pub(crate) async fn answer<R: Reactor>(
+    call: Call<'_, R>,
+    members: Members<'_>,
+) -> Result<Vec<u8>, ServiceError> {
+    let request = read(members)?;
+    let streams = call.engine.streams();
+    let name = request.name.as_str();
+    if streams.by_name(name).is_some() {
+        return Err(call.about(name).already_exists());
+    }
+    if request.shards > STREAM_SHARDS_MAX {
+        let open = |stream: &std::sync::Arc<weir_stream::Stream>| stream.open_shards().count();
+        let current = streams.in_name_order().map(open).sum::<usize>() as u32;
+        return Err(shard_limit(
+            &call.identity.account,
+            &call.identity.region,
+            current,
+            STREAM_SHARDS_MAX,
+            request.shards,
+        ));
+    }
+    let create = CreateStream {
+        name: request.name.clone(),
+        shards: request.shards,
+        mode: request.mode,
+        retention_ms: None,
+        retain_bytes: None,
+    };
+    match call.engine.create_stream(create).await {
+        Ok(_stream) => Ok(Vec::new()),
+        Err(error) => Err(call.control_refused(name, &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+
+    fn of(body: &str) -> Result<Request, ServiceError> {
+        let value = json::parse(body.as_bytes()).unwrap();
+        read(Members::of_request(&value)?)
+    }
+
+    #[test]
+    fn the_mode_follows_the_shard_count() {
+        let request = of(r#"{"StreamName":"test","ShardCount":1}"#).unwrap();
+        assert_eq!(request.mode, StreamMode::Provisioned);
+        assert_eq!(request.shards, 1);
+        let request = of(r#"{"StreamName":"test"}"#).unwrap();
+        assert_eq!(request.mode, StreamMode::OnDemand);
+        assert_eq!(request.shards, 4);
+        let body = r#"{"StreamName":"a","StreamModeDetails":{"StreamMode":"ON_DEMAND"}}"#;
+        assert_eq!(of(body).unwrap().mode, StreamMode::OnDemand);
+        let body = r#"{"StreamName":"a","StreamModeDetails":{"StreamMode":"PROVISIONED"}}"#;
+        assert!(of(body).is_err());
+    }
+
+    #[test]
+    fn violations_are_listed_in_order() {
+        let error = of(r#"{"ShardCount":0}"#).unwrap_err();
+        assert_eq!(
+            error.text.unwrap(),
+            "2 validation errors detected: Value '0' at 'shardCount' failed to satisfy \
+             constraint: Member must have value greater than or equal to 1; Value null at \
+             'streamName' failed to satisfy constraint: Member must not be null"
+        );
+        let body = r#"{"StreamName":"a","StreamModeDetails":{"StreamMode":"X"}}"#;
+        assert_eq!(
+            of(body).unwrap_err().text.unwrap(),
+            "1 validation error detected: Value 'X' at 'streamModeDetails.streamMode' failed to \
+             satisfy constraint: Member must satisfy enum value set: [PROVISIONED, ON_DEMAND]"
+        );
+    }
+}

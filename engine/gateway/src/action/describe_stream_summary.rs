@@ -1,0 +1,40 @@
+//! `DescribeStreamSummary`.
+
+use weir_protocol::limits::{KIB, RECORD_BYTES_MAX};
+use weir_protocol::model::StreamStatus;
+use weir_reactor::Reactor;
+
+use super::shape;
+use crate::call::Call;
+use crate::error::ServiceError;
+use crate::json::Writer;
+use crate::member::Members;
+use crate::stream_reference::StreamReference;
+use crate::validation::Violations;
+
+/// Describes the stream without its shards.
+pub(crate) fn answer<R: Reactor>(
+    call: Call<'_, R>,
+    members: Members<'_>,
+) -> Result<Vec<u8>, ServiceError> {
+    let reference = StreamReference::read(members)?;
+    let mut violations = Violations::default();
+    reference.validate(&mut violations);
+    violations.finish()?;
+
+    let stream = call.stream(reference.resolve()?)?;
+    let open = match stream.status {
+        StreamStatus::Creating => 0,
+        _ => stream.open_shards().count(),
+    };
+    let mut out = Writer::with_capacity(512);
+    out.open_map().member("StreamDescriptionSummary").open_map();
+    shape::stream_members(&mut out, &stream, call.identity);
+    shape::description_members(&mut out, &stream);
+    out.member("OpenShardCount").number(open as u64);
+    out.member("ConsumerCount").number(0);
+    out.member("MaxRecordSizeInKiB")
+        .number(u64::from(RECORD_BYTES_MAX / KIB));
+    out.close_map().close_map();
+    Ok(out.into_bytes())
+}

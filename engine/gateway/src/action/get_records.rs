@@ -1,0 +1,354 @@
+//! `GetRecords`: what follows a shard iterator.
+
+use weir_protocol::batch::{BatchError, BatchView};
+use weir_protocol::limits::MIB;
+use weir_protocol::model::{Count, Offset, SequenceNumber, Timestamp};
+use weir_protocol::wire::request::ReadFrom;
+use weir_reactor::Reactor;
+use weir_stream::{ReadOwned, ReadRequest, Shard, Stream};
+
+use super::shape;
+use crate::call::Call;
+use crate::error::ServiceError;
+use crate::iterator::ShardIterator;
+use crate::json::Writer;
+use crate::member::Members;
+use crate::seal::TOKEN_CHARS_MAX;
+use crate::stream_reference::StreamReference;
+use crate::validation::{PAGE, TextRule, Violations};
+
+/// Records of an answer when the client asks for no number (AWS API reference).
+const RECORDS_DEFAULT: usize = 10_000;
+/// Most bytes of data and keys in one answer (AWS: 10 MiB). The first record comes in any case.
+const ANSWER_BYTES_MAX: usize = 10 * MIB as usize;
+/// Bytes asked of the log for each record wanted: few records need no 10 MiB of batches.
+const BYTES_PER_RECORD: usize = 16 * 1024;
+const READ_BYTES_MIN: usize = 64 * 1024;
+
+/// Answers the next records, and the iterator behind them.
+pub(crate) async fn answer<R: Reactor>(
+    call: Call<'_, R>,
+    members: Members<'_>,
+) -> Result<Vec<u8>, ServiceError> {
+    let limit = members.integer("Limit")?;
+    let token = members.text("ShardIterator")?;
+    let reference = StreamReference::read(members)?;
+    let mut violations = Violations::default();
+    violations.number("limit", limit, PAGE);
+    let token_rule = TextRule {
+        required: true,
+        length: Some((1, TOKEN_CHARS_MAX)),
+        ..TextRule::default()
+    };
+    violations.text("shardIterator", token, &token_rule);
+    reference.validate_form(&mut violations);
+    violations.finish()?;
+
+    let limit = limit.map_or(RECORDS_DEFAULT, |limit| limit as usize);
+    let token = token.unwrap_or_default();
+    let iterator = ShardIterator::open(call.seal, token, call.now())?;
+    let index = iterator.shard.index;
+    let missing = || call.about(iterator.name.as_str()).missing_shard(index);
+    let streams = call.engine.streams();
+    let stream = streams
+        .by_id(iterator.shard.stream)
+        .filter(|stream| stream.is_usable())
+        .ok_or_else(missing)?;
+    let shard = stream.shard(index).ok_or_else(missing)?;
+
+    let wanted = limit.saturating_mul(BYTES_PER_RECORD);
+    let request = ReadRequest {
+        shard: iterator.shard,
+        from: ReadFrom::Offset(iterator.offset),
+        bytes_max: wanted.clamp(READ_BYTES_MIN, ANSWER_BYTES_MAX) as u32,
+        wait_ms: 0,
+        polling: true,
+    };
+    let read = call.engine.read(request).await.map_err(|error| {
+        let about = call.about(iterator.name.as_str());
+        about.read_refused(index, &error)
+    })?;
+    let page = Page {
+        stream,
+        shard,
+        from: iterator.offset,
+        limit,
+        now: call.now(),
+    };
+    let next = |offset: Offset| {
+        let next = ShardIterator {
+            offset,
+            ..iterator.clone()
+        };
+        next.seal(call.seal, call.now(), call.ids.next())
+    };
+    page.write(&read, next).map_err(|error| {
+        ServiceError::internal(format!("shard {index} of {}: {error}", iterator.name))
+    })
+}
+
+/// What an answer is about.
+struct Page<'p> {
+    stream: &'p Stream,
+    shard: &'p Shard,
+    from: Offset,
+    limit: usize,
+    now: Timestamp,
+}
+
+/// Where a page's records ended.
+struct Written {
+    /// One past the last record; the place asked for if there was none.
+    next: Offset,
+    /// When the last record arrived.
+    arrival: Timestamp,
+    /// Whether records that were read did not fit.
+    cut: bool,
+}
+
+impl Page<'_> {
+    fn write(
+        &self,
+        read: &ReadOwned,
+        seal: impl Fn(Offset) -> String,
+    ) -> Result<Vec<u8>, BatchError> {
+        let mut out = Writer::with_capacity(1024 + read.batches.len() * 3 / 2);
+        out.open_map().member("Records").open_list();
+        let written = self.write_records(&read.batches, &mut out)?;
+        out.close_list();
+        let at_end = read.at_end && !written.cut;
+        if at_end {
+            self.write_children(&mut out);
+        } else {
+            let next = if written.cut {
+                written.next
+            } else {
+                read.next.max(written.next)
+            };
+            out.member("NextShardIterator").plain(seal(next));
+        }
+        let behind = if written.cut {
+            self.now.millis_since(written.arrival)
+        } else {
+            read.behind_ms
+        };
+        out.member("MillisBehindLatest").number(behind);
+        out.close_map();
+        Ok(out.into_bytes())
+    }
+
+    fn write_records(&self, mut rest: &[u8], out: &mut Writer) -> Result<Written, BatchError> {
+        let mut written = Written {
+            next: self.from,
+            arrival: self.now,
+            cut: false,
+        };
+        let (mut records, mut bytes) = (0, 0);
+        while !rest.is_empty() {
+            let batch = BatchView::decode(rest)?;
+            rest = &rest[batch.as_bytes().len()..];
+            let arrival = batch.header.arrival;
+            for (nth, record) in batch.records().enumerate() {
+                let offset = batch.header.first_offset + Count(nth as u32);
+                if offset < self.from {
+                    continue;
+                }
+                let weight = record.key.len() + record.data.len();
+                if records == self.limit || (records > 0 && bytes + weight > ANSWER_BYTES_MAX) {
+                    written.cut = true;
+                    return Ok(written);
+                }
+                records += 1;
+                bytes += weight;
+                let number = SequenceNumber::of_record(
+                    self.shard.index,
+                    self.shard.created,
+                    offset,
+                    arrival,
+                );
+                out.open_map();
+                out.member("SequenceNumber").plain(number);
+                out.member("ApproximateArrivalTimestamp").time(arrival);
+                out.member("Data").blob(record.data);
+                out.member("PartitionKey")
+                    .text(&String::from_utf8_lossy(record.key));
+                out.close_map();
+                written.next = offset + Count(1);
+                written.arrival = arrival;
+            }
+        }
+        Ok(written)
+    }
+
+    /// The shards that go on where this one ended.
+    fn write_children(&self, out: &mut Writer) {
+        let index = Some(self.shard.index);
+        out.member("ChildShards").open_list();
+        for child in &self.stream.shards {
+            if child.parent != index && child.adjacent_parent != index {
+                continue;
+            }
+            out.open_map();
+            out.member("ShardId").plain(child.index);
+            out.member("ParentShards").open_list();
+            for parent in [child.parent, child.adjacent_parent].into_iter().flatten() {
+                out.plain(parent);
+            }
+            out.close_list();
+            shape::hash_key_range(out, child);
+            out.close_map();
+        }
+        out.close_list();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::shape::example;
+    use super::*;
+    use serde_json::Value;
+    use weir_protocol::batch::{BatchBuilder, ProducerMark, stamp};
+    use weir_stream::Closed;
+
+    fn batch(stream: &Stream, first: u64, data: &[&str], arrival: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let id = stream.shard_id(stream.shards[0].index);
+        let mut builder = BatchBuilder::new(&mut bytes, id, 1, ProducerMark::default());
+        for data in data {
+            builder.push("A", data.as_bytes()).unwrap();
+        }
+        builder.finish();
+        stamp(
+            &mut bytes,
+            Offset::new(first).unwrap(),
+            Timestamp::from_millis(arrival),
+        );
+        bytes
+    }
+
+    fn page(stream: &Stream, from: u64, limit: usize, read: &ReadOwned) -> Value {
+        let page = Page {
+            stream,
+            shard: &stream.shards[0],
+            from: Offset::new(from).unwrap(),
+            limit,
+            now: Timestamp::from_millis(10_000),
+        };
+        let bytes = page.write(read, |next| next.get().to_string()).unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    fn read_of(batches: Vec<u8>, next: u64) -> ReadOwned {
+        ReadOwned {
+            batches,
+            count: 0,
+            from: Offset::ZERO,
+            next: Offset::new(next).unwrap(),
+            tip: Offset::new(next).unwrap(),
+            behind_ms: 0,
+            at_end: false,
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was_put() {
+        let stream = example::stream(1);
+        let read = read_of(batch(&stream, 0, &["happy streaming"], 1_500), 1);
+        let answer = page(&stream, 0, 10, &read);
+        let record = &answer["Records"][0];
+        assert_eq!(record["Data"], "aGFwcHkgc3RyZWFtaW5n");
+        assert_eq!(record["PartitionKey"], "A");
+        assert_eq!(record["ApproximateArrivalTimestamp"], 1.5);
+        assert_eq!(record["SequenceNumber"].as_str().unwrap().len(), 56);
+        assert_eq!(record.get("EncryptionType"), None);
+        assert_eq!(answer["NextShardIterator"], "1");
+        assert_eq!(answer["MillisBehindLatest"], 0);
+        assert_eq!(answer.get("ChildShards"), None);
+    }
+
+    #[test]
+    fn pages_begin_and_end_inside_batches() {
+        let stream = example::stream(1);
+        let mut batches = batch(&stream, 5, &["a", "b", "c"], 1_000);
+        batches.extend(batch(&stream, 8, &["d", "e"], 4_000));
+        let read = read_of(batches, 10);
+        let data = |answer: &Value| -> Vec<String> {
+            let records = answer["Records"].as_array().unwrap();
+            let text = |r: &Value| {
+                let bytes = base64_simd::STANDARD
+                    .decode_to_vec(r["Data"].as_str().unwrap())
+                    .unwrap();
+                String::from_utf8(bytes).unwrap()
+            };
+            records.iter().map(text).collect()
+        };
+        let answer = page(&stream, 6, 2, &read);
+        assert_eq!(data(&answer), ["b", "c"]);
+        assert_eq!(answer["NextShardIterator"], "8");
+        assert_eq!(answer["MillisBehindLatest"], 9_000);
+        let answer = page(&stream, 8, 2, &read);
+        assert_eq!(data(&answer), ["d", "e"]);
+        assert_eq!(answer["NextShardIterator"], "10");
+        assert_eq!(answer["MillisBehindLatest"], 0);
+        // Nothing new: the iterator stays, or moves over what is gone.
+        let answer = page(&stream, 10, 2, &read_of(Vec::new(), 10));
+        assert_eq!(answer["NextShardIterator"], "10");
+        let answer = page(&stream, 3, 2, &read_of(Vec::new(), 10));
+        assert_eq!(answer["NextShardIterator"], "10");
+    }
+
+    #[test]
+    fn an_answer_has_ten_mebibytes_and_always_one_record() {
+        let stream = example::stream(1);
+        let long = "x".repeat(1_000_000);
+        let many: Vec<&str> = (0..12).map(|_| long.as_str()).collect();
+        let mut batches = batch(&stream, 0, &many[..6], 1_000);
+        batches.extend(batch(&stream, 6, &many[6..], 1_000));
+        let answer = page(&stream, 0, 100, &read_of(batches, 12));
+        assert_eq!(answer["Records"].as_array().unwrap().len(), 10);
+        assert_eq!(answer["NextShardIterator"], "10");
+    }
+
+    #[test]
+    fn the_end_of_a_closed_shard_names_its_children() {
+        let mut stream = example::stream(3);
+        let parent = stream.shards[0].index;
+        stream.shards[0].closed = Some(Closed {
+            at: example::CREATED,
+            next: Offset::new(1).unwrap(),
+        });
+        stream.shards[1].parent = Some(parent);
+        stream.shards[2].adjacent_parent = Some(parent);
+        stream.shards[2].parent = Some(stream.shards[1].index);
+        let mut read = read_of(batch(&stream, 0, &["last", "one"], 1_000), 2);
+        read.at_end = true;
+        let answer = page(&stream, 0, 10, &read);
+        assert_eq!(answer.get("NextShardIterator"), None);
+        let children = answer["ChildShards"].as_array().unwrap();
+        assert_eq!(children.len(), 2);
+        assert_eq!(children[0]["ShardId"], "shardId-000000000001");
+        assert_eq!(
+            children[1]["ParentShards"],
+            serde_json::json!(["shardId-000000000001", "shardId-000000000000"])
+        );
+        // Not all of it fits: there is more to come, so it is not the end yet.
+        let answer = page(&stream, 0, 1, &read);
+        assert_eq!(answer["NextShardIterator"], "1");
+        assert_eq!(answer.get("ChildShards"), None);
+    }
+
+    #[test]
+    fn damage_is_an_error_and_no_record() {
+        let stream = example::stream(1);
+        let mut batches = batch(&stream, 0, &["data"], 1_000);
+        *batches.last_mut().unwrap() ^= 1;
+        let page = Page {
+            stream: &stream,
+            shard: &stream.shards[0],
+            from: Offset::ZERO,
+            limit: 1,
+            now: Timestamp::ZERO,
+        };
+        assert!(page.write(&read_of(batches, 1), |_| String::new()).is_err());
+    }
+}

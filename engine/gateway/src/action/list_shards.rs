@@ -1,0 +1,304 @@
+//! `ListShards`.
+
+use weir_protocol::model::{ShardIndex, StreamStatus, Timestamp};
+use weir_reactor::Reactor;
+use weir_stream::{Shard, Stream};
+
+use super::shape;
+use crate::call::Call;
+use crate::error::ServiceError;
+use crate::json::Writer;
+use crate::member::Members;
+use crate::page::{Filter, ShardPage};
+use crate::stream_reference::StreamReference;
+use crate::validation::{NumberRule, PAGE, SHARD_NAME, TextRule, Violations};
+
+/// Shards of an answer when the client asks for no number.
+const SHARDS_DEFAULT: usize = 1000;
+
+/// The member `ShardFilter`, as it came.
+#[derive(Debug, Clone, Copy)]
+struct FilterMember<'v> {
+    kind: Option<&'v str>,
+    shard: Option<&'v str>,
+    time_ms: Option<i64>,
+}
+
+/// The members of a request, before anything exists that they speak of.
+#[derive(Debug, Clone, Copy)]
+struct Request<'v> {
+    reference: StreamReference<'v>,
+    token: Option<&'v str>,
+    after: Option<&'v str>,
+    limit: usize,
+    filter: Option<FilterMember<'v>>,
+}
+
+fn read(members: Members<'_>) -> Result<Request<'_>, ServiceError> {
+    let after = members.text("ExclusiveStartShardId")?;
+    let limit = members.integer("MaxResults")?;
+    let token = members.text("NextToken")?;
+    let created = members.time_ms("StreamCreationTimestamp")?;
+    let filter = members.structure("ShardFilter")?;
+    let filter = filter.map(|f| {
+        Ok(FilterMember {
+            kind: f.text("Type")?,
+            shard: f.text("ShardId")?,
+            time_ms: f.time_ms("Timestamp")?,
+        })
+    });
+    let filter = filter.transpose()?;
+    let reference = StreamReference::read(members)?;
+
+    let mut violations = Violations::default();
+    violations.text("exclusiveStartShardId", after, &SHARD_NAME);
+    violations.number("maxResults", limit, PAGE);
+    let token_rule = TextRule {
+        length: Some((1, 1_048_576)),
+        ..TextRule::default()
+    };
+    violations.text("nextToken", token, &token_rule);
+    if let Some(filter) = &filter {
+        validate_filter(filter, &mut violations);
+    }
+    reference.validate_form(&mut violations);
+    violations.finish()?;
+
+    if reference.is_absent() && token.is_none() {
+        return Err(ServiceError::invalid_argument(
+            "Either NextToken or StreamName should be provided.",
+        ));
+    }
+    if token.is_some() {
+        let beside = [
+            (!reference.is_absent(), "StreamName"),
+            (after.is_some(), "ExclusiveStartShardId"),
+            (filter.is_some(), "ShardFilter"),
+            (created.is_some(), "StreamCreationTimestamp"),
+        ];
+        if let Some((_, name)) = beside.iter().find(|(given, _)| *given) {
+            return Err(ServiceError::invalid_argument(format!(
+                "NextToken and {name} cannot be provided together."
+            )));
+        }
+    }
+    Ok(Request {
+        reference,
+        token,
+        after,
+        limit: limit.map_or(SHARDS_DEFAULT, |limit| limit as usize),
+        filter,
+    })
+}
+
+fn validate_filter(filter: &FilterMember<'_>, violations: &mut Violations) {
+    let rule = TextRule {
+        required: true,
+        one_of: &[
+            "AFTER_SHARD_ID",
+            "AT_TRIM_HORIZON",
+            "FROM_TRIM_HORIZON",
+            "AT_LATEST",
+            "AT_TIMESTAMP",
+            "FROM_TIMESTAMP",
+        ],
+        ..TextRule::default()
+    };
+    violations.text("shardFilter.type", filter.kind, &rule);
+    violations.text("shardFilter.shardId", filter.shard, &SHARD_NAME);
+    let since_1970 = NumberRule {
+        least: 0,
+        most: None,
+    };
+    violations.number("shardFilter.timestamp", filter.time_ms, since_1970);
+}
+
+/// Lists a page of the stream's shards.
+pub(crate) fn answer<R: Reactor>(
+    call: Call<'_, R>,
+    members: Members<'_>,
+) -> Result<Vec<u8>, ServiceError> {
+    let request = read(members)?;
+    let streams = call.engine.streams();
+    let (stream, after, filter) = if let Some(token) = request.token {
+        let page = ShardPage::open(call.seal, token, call.now())?;
+        let stream = streams.by_id(page.stream).cloned().ok_or_else(|| {
+            ServiceError::invalid_argument("Invalid NextToken: its stream does not exist.")
+        })?;
+        (stream, Some(page.after), page.filter)
+    } else {
+        let name = request.reference.resolve()?;
+        let stream = call.stream(name)?;
+        let resolve = |shard: &str| {
+            ShardIndex::parse(shard).ok_or_else(|| call.about(name).unresolved_shard(shard))
+        };
+        let after = request.after.map(resolve).transpose()?;
+        let (filter, filter_after) = match request.filter {
+            None => (Filter::All, None),
+            Some(member) => filter_of(&member, &stream, call.now(), resolve)?,
+        };
+        (stream, after.max(filter_after), filter)
+    };
+    if stream.status == StreamStatus::Creating {
+        return Err(call.about(stream.name.as_str()).not_active(stream.status));
+    }
+    let next = |last: ShardIndex| {
+        let page = ShardPage {
+            stream: stream.id,
+            after: last,
+            filter,
+        };
+        page.seal(call.seal, call.now(), call.ids.next())
+    };
+    Ok(list(&stream, after, filter, request.limit, next))
+}
+
+/// What the filter's member means: which shards, and after which one.
+fn filter_of(
+    member: &FilterMember<'_>,
+    stream: &Stream,
+    now: Timestamp,
+    resolve: impl Fn(&str) -> Result<ShardIndex, ServiceError>,
+) -> Result<(Filter, Option<ShardIndex>), ServiceError> {
+    let kind = member.kind.unwrap_or_default();
+    // What the stream was before it had shards, or has forgotten, is as at the horizon.
+    let first = stream.shards.first().map_or(stream.created, |s| s.created);
+    let horizon = now.minus_millis(stream.retention_ms).max(first);
+    let time = || match member.time_ms {
+        Some(millis) => Ok(Timestamp::from_millis(millis as u64).max(horizon)),
+        None => Err(ServiceError::invalid_argument(format!(
+            "Timestamp must be provided when ShardFilter type is {kind}."
+        ))),
+    };
+    Ok(match kind {
+        "AT_LATEST" => (Filter::Open, None),
+        "AT_TRIM_HORIZON" => (Filter::OpenAt(horizon), None),
+        "AT_TIMESTAMP" => (Filter::OpenAt(time()?), None),
+        "FROM_TIMESTAMP" => (Filter::From(time()?), None),
+        "AFTER_SHARD_ID" => {
+            let shard = member.shard.ok_or_else(|| {
+                ServiceError::invalid_argument(format!(
+                    "ShardId must be provided when ShardFilter type is {kind}."
+                ))
+            })?;
+            (Filter::All, Some(resolve(shard)?))
+        }
+        _ => (Filter::All, None),
+    })
+}
+
+fn passes(shard: &Shard, filter: Filter) -> bool {
+    let open_until = |at: Timestamp| shard.closed.is_none_or(|closed| closed.at >= at);
+    match filter {
+        Filter::All => true,
+        Filter::Open => shard.closed.is_none(),
+        Filter::OpenAt(at) => shard.created <= at && open_until(at),
+        Filter::From(at) => open_until(at),
+    }
+}
+
+fn list(
+    stream: &Stream,
+    after: Option<ShardIndex>,
+    filter: Filter,
+    limit: usize,
+    next: impl Fn(ShardIndex) -> String,
+) -> Vec<u8> {
+    let begin = stream
+        .shards
+        .partition_point(|s| after.is_some_and(|after| s.index <= after));
+    let mut rest = stream.shards[begin..]
+        .iter()
+        .filter(|shard| passes(shard, filter))
+        .peekable();
+    let mut out = Writer::with_capacity(64 + 400 * limit.min(stream.shards.len()));
+    let mut last = None;
+    out.open_map().member("Shards").open_list();
+    for shard in rest.by_ref().take(limit) {
+        shape::shard(&mut out, shard);
+        last = Some(shard.index);
+    }
+    out.close_list();
+    if let (Some(_), Some(last)) = (rest.peek(), last) {
+        out.member("NextToken").plain(next(last));
+    }
+    out.close_map();
+    out.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+    use serde_json::Value;
+    use weir_protocol::model::Offset;
+    use weir_stream::Closed;
+
+    const LATER: Timestamp = Timestamp::from_millis(shape::example::CREATED.as_millis() + 5_000);
+
+    fn names(
+        stream: &Stream,
+        after: Option<u32>,
+        filter: Filter,
+        limit: usize,
+    ) -> (Vec<u32>, Value) {
+        let next = |last: ShardIndex| format!("after {}", last.0);
+        let bytes = list(stream, after.map(ShardIndex), filter, limit, next);
+        let answer: Value = serde_json::from_slice(&bytes).unwrap();
+        let index = |s: &Value| ShardIndex::parse(s["ShardId"].as_str().unwrap()).unwrap().0;
+        let found = answer["Shards"].as_array().unwrap().iter().map(index);
+        (found.collect(), answer["NextToken"].clone())
+    }
+
+    #[test]
+    fn pages_end_with_a_token() {
+        let stream = shape::example::stream(5);
+        let (found, token) = names(&stream, None, Filter::All, 2);
+        assert_eq!(found, [0, 1]);
+        assert_eq!(token, "after 1");
+        let (found, token) = names(&stream, Some(2), Filter::All, 2);
+        assert_eq!(found, [3, 4]);
+        assert_eq!(token, Value::Null);
+    }
+
+    #[test]
+    fn filters_look_at_when_a_shard_was_open() {
+        let mut stream = shape::example::stream(3);
+        stream.shards[0].closed = Some(Closed {
+            at: LATER,
+            next: Offset::ZERO,
+        });
+        stream.shards[2].created = Timestamp::from_millis(LATER.as_millis() + 1_000);
+        let all = |filter| names(&stream, None, filter, 9).0;
+        assert_eq!(all(Filter::All), [0, 1, 2]);
+        assert_eq!(all(Filter::Open), [1, 2]);
+        assert_eq!(all(Filter::OpenAt(shape::example::CREATED)), [0, 1]);
+        assert_eq!(all(Filter::OpenAt(LATER)), [0, 1]);
+        assert_eq!(all(Filter::OpenAt(stream.shards[2].created)), [1, 2]);
+        assert_eq!(all(Filter::From(stream.shards[2].created)), [1, 2]);
+        assert_eq!(all(Filter::From(shape::example::CREATED)), [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_token_comes_alone() {
+        let refusal = |body: &str| {
+            let value = json::parse(body.as_bytes()).unwrap();
+            let error = read(Members::of_request(&value).unwrap()).unwrap_err();
+            error.text.unwrap()
+        };
+        assert_eq!(
+            refusal("{}"),
+            "Either NextToken or StreamName should be provided."
+        );
+        assert_eq!(
+            refusal(r#"{"StreamName":"a","NextToken":"b"}"#),
+            "NextToken and StreamName cannot be provided together."
+        );
+        assert_eq!(
+            refusal(r#"{"NextToken":"b","ShardFilter":{"Type":"AT_LATEST"}}"#),
+            "NextToken and ShardFilter cannot be provided together."
+        );
+        let missing = refusal(r#"{"StreamName":"a","ShardFilter":{}}"#);
+        assert!(missing.contains("'shardFilter.type'"), "{missing}");
+    }
+}

@@ -1,0 +1,124 @@
+//! `ListStreams`.
+
+use weir_reactor::Reactor;
+use weir_stream::Streams;
+
+use super::shape;
+use crate::call::Call;
+use crate::error::ServiceError;
+use crate::identity::Identity;
+use crate::json::Writer;
+use crate::member::Members;
+use crate::page;
+use crate::validation::{PAGE, STREAM_NAME, TextRule, Violations};
+
+/// Streams of an answer when the client asks for no number.
+const STREAMS_DEFAULT: usize = 100;
+
+/// Lists the streams by name, a page at a time.
+pub(crate) fn answer<R: Reactor>(
+    call: Call<'_, R>,
+    members: Members<'_>,
+) -> Result<Vec<u8>, ServiceError> {
+    let limit = members.integer("Limit")?;
+    let after = members.text("ExclusiveStartStreamName")?;
+    let token = members.text("NextToken")?;
+    let mut violations = Violations::default();
+    violations.number("limit", limit, PAGE);
+    violations.text("exclusiveStartStreamName", after, &STREAM_NAME);
+    let token_rule = TextRule {
+        length: Some((1, 1_048_576)),
+        ..TextRule::default()
+    };
+    violations.text("nextToken", token, &token_rule);
+    violations.finish()?;
+
+    let after = match (after, token) {
+        (Some(_), Some(_)) => {
+            return Err(ServiceError::invalid_argument(
+                "NextToken and ExclusiveStartStreamName cannot be provided together.",
+            ));
+        }
+        (Some(name), None) => name.to_owned(),
+        (None, Some(token)) => page::open_stream_page(call.seal, token, call.now())?,
+        (None, None) => String::new(),
+    };
+    let limit = limit.map_or(STREAMS_DEFAULT, |limit| limit as usize);
+    let next = |name: &str| page::seal_stream_page(call.seal, name, call.now(), call.ids.next());
+    let streams = call.engine.streams();
+    Ok(list(&streams, call.identity, &after, limit, next))
+}
+
+fn list(
+    streams: &Streams,
+    identity: &Identity,
+    after: &str,
+    limit: usize,
+    next: impl Fn(&str) -> String,
+) -> Vec<u8> {
+    let mut rest = streams
+        .in_name_order()
+        .filter(|s| s.name.as_str() > after)
+        .peekable();
+    let page: Vec<_> = rest.by_ref().take(limit).collect();
+    let more = rest.peek().is_some();
+
+    let mut out = Writer::with_capacity(64 + 300 * page.len());
+    out.open_map().member("StreamNames").open_list();
+    for stream in &page {
+        out.plain(&stream.name);
+    }
+    out.close_list();
+    out.member("HasMoreStreams").boolean(more);
+    out.member("StreamSummaries").open_list();
+    for stream in &page {
+        out.open_map();
+        shape::stream_members(&mut out, stream, identity);
+        out.close_map();
+    }
+    out.close_list();
+    if let (true, Some(last)) = (more, page.last()) {
+        out.member("NextToken").plain(next(last.name.as_str()));
+    }
+    out.close_map();
+    out.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use std::sync::Arc;
+    use weir_protocol::model::{StreamId, StreamName};
+
+    #[test]
+    fn names_come_sorted_and_in_pages() {
+        let streams = Streams::new(["c", "a", "b"].iter().enumerate().map(|(id, name)| {
+            let mut stream = shape::example::stream(1);
+            stream.id = StreamId::new(id as u64);
+            stream.name = StreamName::new(name).unwrap();
+            Arc::new(stream)
+        }));
+        let identity = Identity {
+            account: "000000000000".to_owned(),
+            region: "us-east-1".to_owned(),
+        };
+        let page = |after: &str, limit: usize| -> Value {
+            let bytes = list(&streams, &identity, after, limit, |name| {
+                format!("after {name}")
+            });
+            serde_json::from_slice(&bytes).unwrap()
+        };
+        let first = page("", 2);
+        assert_eq!(first["StreamNames"], serde_json::json!(["a", "b"]));
+        assert_eq!(first["HasMoreStreams"], true);
+        assert_eq!(first["NextToken"], "after b");
+        assert_eq!(first["StreamSummaries"][1]["StreamName"], "b");
+        let last = page("b", 2);
+        assert_eq!(last["StreamNames"], serde_json::json!(["c"]));
+        assert_eq!(last["HasMoreStreams"], false);
+        assert_eq!(last.get("NextToken"), None);
+        // The name to start after need not exist.
+        assert_eq!(page("aa", 9)["StreamNames"], serde_json::json!(["b", "c"]));
+    }
+}

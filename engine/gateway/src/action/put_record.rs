@@ -1,0 +1,117 @@
+//! `PutRecord`: one record, stored before it is answered.
+
+use weir_protocol::batch::{BatchBuilder, ProducerMark};
+use weir_protocol::model::{SequenceNumber, Timestamp};
+use weir_reactor::Reactor;
+use weir_stream::ShardBatch;
+
+use super::record::SentRecord;
+use crate::call::Call;
+use crate::error::{About, ServiceError};
+use crate::json::Writer;
+use crate::member::Members;
+use crate::stream_reference::StreamReference;
+use crate::validation::{Pattern, TextRule, Violations};
+
+/// Stores the record and answers its shard and sequence number.
+pub(crate) async fn answer<R: Reactor>(
+    call: Call<'_, R>,
+    members: Members<'_>,
+) -> Result<Vec<u8>, ServiceError> {
+    let ordering = members.text("SequenceNumberForOrdering")?;
+    let record = SentRecord::read(members)?;
+    let reference = StreamReference::read(members)?;
+    let mut violations = Violations::default();
+    let ordering_rule = TextRule {
+        pattern: Some(Pattern::SequenceNumber),
+        ..TextRule::default()
+    };
+    violations.text("sequenceNumberForOrdering", ordering, &ordering_rule);
+    record.validate("", &mut violations);
+    reference.validate(&mut violations);
+    violations.finish()?;
+
+    let name = reference.resolve()?;
+    let stream = call.usable_stream(name)?;
+    let hash_key = record.hash_key()?;
+    record.check_weight()?;
+    if let Some(ordering) = ordering {
+        check_ordering(ordering, call.now(), call.about(name))?;
+    }
+
+    let shard = stream.route(hash_key);
+    let id = stream.shard_id(shard.index);
+    let mut bytes = Vec::with_capacity(128 + record.weight());
+    let mut batch = BatchBuilder::new(&mut bytes, id, stream.map_version, ProducerMark::default());
+    if let (Some(key), Some(data)) = (record.key, record.data) {
+        batch
+            .push_with(key, data.bytes(), |out| data.decode_into(out))
+            .map_err(|full| ServiceError::internal(full.to_string()))?;
+    }
+    batch.finish();
+    let batches = vec![ShardBatch { shard: id, bytes }];
+    let stored = match call.engine.append(batches).await.pop() {
+        Some(Ok(stored)) => stored,
+        Some(Err(error)) => return Err(call.about(name).append_refused(shard.index, &error)),
+        None => return Err(ServiceError::internal("the append was not answered")),
+    };
+
+    let number = SequenceNumber::of_record(
+        shard.index,
+        shard.created,
+        stored.first_offset,
+        stored.arrival,
+    );
+    let mut out = Writer::with_capacity(128);
+    out.open_map();
+    out.member("ShardId").plain(shard.index);
+    out.member("SequenceNumber").plain(number);
+    out.close_map();
+    Ok(out.into_bytes())
+}
+
+/// The number that the new one shall be above: one that was given out before, so not of the future.
+/// That the new number is above it needs no further check: numbers of a shard only rise.
+fn check_ordering(text: &str, now: Timestamp, about: About<'_>) -> Result<(), ServiceError> {
+    match SequenceNumber::parse(text) {
+        Ok(number) if number.is_ancient() || number.time() <= now => Ok(()),
+        _ => Err(ServiceError::invalid_argument(format!(
+            "ExclusiveMinimumSequenceNumber {text} used in PutRecord on stream {} under account {} \
+             is invalid.",
+            about.stream, about.account
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_protocol::model::{Offset, ShardIndex};
+
+    #[test]
+    fn numbers_of_the_future_are_refused_for_ordering() {
+        let now = Timestamp::from_millis(1_763_900_000_999);
+        let about = About {
+            stream: "logs",
+            account: "000000000000",
+        };
+        let number = |time: u64| {
+            let time = Timestamp::from_millis(time);
+            SequenceNumber::of_record(ShardIndex(0), now, Offset::ZERO, time).to_string()
+        };
+        assert!(check_ordering(&number(1_763_900_000_000), now, about).is_ok());
+        assert!(check_ordering("0", now, about).is_ok());
+        let future = number(1_763_900_001_000);
+        assert_eq!(
+            check_ordering(&future, now, about)
+                .unwrap_err()
+                .text
+                .unwrap(),
+            format!(
+                "ExclusiveMinimumSequenceNumber {future} used in PutRecord on stream logs under \
+                 account 000000000000 is invalid."
+            )
+        );
+        assert!(check_ordering(&"9".repeat(56), now, about).is_err());
+    }
+}

@@ -1,0 +1,402 @@
+//! `PutRecords`: up to 500 records, split by shard once, stored before they are answered.
+//!
+//! Each shard's records become one batch, which its core admits or throttles as a whole.
+
+use rustc_hash::FxHashMap;
+use weir_protocol::batch::{BATCH_HEADER_BYTES, BatchBuilder, ProducerMark, RECORD_HEADER_BYTES};
+use weir_protocol::limits::MIB;
+use weir_protocol::model::{Count, SequenceNumber, ShardIndex};
+use weir_reactor::Reactor;
+use weir_stream::{AppendError, Shard, ShardBatch, Stored, Stream};
+
+use super::record::SentRecord;
+use crate::call::Call;
+use crate::document::Value;
+use crate::error::{About, ErrorKind, ServiceError};
+use crate::json::Writer;
+use crate::member::Members;
+use crate::stream_reference::StreamReference;
+use crate::validation::Violations;
+
+/// Most records of one call (AWS API reference).
+const RECORDS_MAX: usize = 500;
+/// Most bytes of data and keys of one call (AWS: 10 MiB).
+const CALL_BYTES_MAX: usize = 10 * MIB as usize;
+/// How AWS's errors show a record.
+const RECORD_SHOWN: &str = "com.amazonaws.kinesis.v20131202.PutRecordsRequestEntry@c965e310";
+
+/// Stores the records and answers each one's fate, in the order they came.
+pub(crate) async fn answer<R: Reactor>(
+    call: Call<'_, R>,
+    members: Members<'_>,
+) -> Result<Vec<u8>, ServiceError> {
+    let items = members.list("Records")?;
+    let records = read(items.unwrap_or_default())?;
+    let reference = StreamReference::read(members)?;
+    let mut violations = Violations::default();
+    validate(items.is_some(), &records, &mut violations);
+    reference.validate(&mut violations);
+    violations.finish()?;
+
+    let name = reference.resolve()?;
+    let stream = call.usable_stream(name)?;
+    let split = Split::build(&records, &stream)?;
+    let about = call.about(name);
+    let outcomes = call.engine.append(split.batches).await;
+    if outcomes.len() != split.shards.len() {
+        return Err(ServiceError::internal("the append was not answered"));
+    }
+    if let Some(refusal) = refused_whole(&split.shards, &outcomes, about) {
+        return Err(refusal);
+    }
+    Ok(write_answer(
+        &stream,
+        &split.shards,
+        &split.places,
+        &outcomes,
+        about,
+    ))
+}
+
+fn read<'v>(items: &'v [Value<'v>]) -> Result<Vec<SentRecord<'v>>, ServiceError> {
+    // More items than a call may have are still typed before they are counted, as at AWS; the
+    // parser bounds how many there can be.
+    items
+        .iter()
+        .map(|item| SentRecord::read(Members::of(item)?))
+        .collect()
+}
+
+fn validate(present: bool, records: &[SentRecord<'_>], violations: &mut Violations) {
+    if !present {
+        violations.add_null("records");
+        return;
+    }
+    if records.is_empty() || records.len() > RECORDS_MAX {
+        let shown = vec![RECORD_SHOWN; records.len()].join(", ");
+        let shown = format!("[{shown}]");
+        violations.length(&shown, "records", records.len(), (1, RECORDS_MAX));
+    }
+    for (index, record) in records.iter().enumerate() {
+        if violations.is_full() {
+            return;
+        }
+        record.validate(&format!("records.{}.member.", index + 1), violations);
+    }
+}
+
+/// Where a record went: which of the call's shards, and which record of its batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    slot: u32,
+    nth: Count,
+}
+
+/// A call's records, split by shard.
+struct Split {
+    /// One batch for each of `shards`.
+    batches: Vec<ShardBatch>,
+    shards: Vec<ShardIndex>,
+    /// One for each record, in the order they came.
+    places: Vec<Place>,
+}
+
+impl Split {
+    fn build(records: &[SentRecord<'_>], stream: &Stream) -> Result<Self, ServiceError> {
+        let mut slots: FxHashMap<ShardIndex, u32> = FxHashMap::default();
+        let mut shards: Vec<ShardIndex> = Vec::new();
+        let mut fill: Vec<(Count, usize)> = Vec::new();
+        let mut places = Vec::with_capacity(records.len());
+        let mut total = 0;
+        for record in records {
+            record.check_weight()?;
+            total += record.weight();
+            let shard = stream.route(record.hash_key()?).index;
+            let slot = *slots.entry(shard).or_insert_with(|| {
+                shards.push(shard);
+                fill.push((Count(0), 0));
+                shards.len() as u32 - 1
+            });
+            let (count, bytes) = &mut fill[slot as usize];
+            places.push(Place { slot, nth: *count });
+            count.0 += 1;
+            *bytes += RECORD_HEADER_BYTES + record.weight();
+        }
+        if total > CALL_BYTES_MAX {
+            return Err(ServiceError::invalid_argument(
+                "Records size exceeds 10 MB limit",
+            ));
+        }
+        let mut batches: Vec<ShardBatch> = shards
+            .iter()
+            .zip(&fill)
+            .map(|(shard, (_, bytes))| ShardBatch {
+                shard: stream.shard_id(*shard),
+                bytes: Vec::with_capacity(BATCH_HEADER_BYTES + bytes),
+            })
+            .collect();
+        let mut builders: Vec<BatchBuilder<'_>> = batches
+            .iter_mut()
+            .map(|ShardBatch { shard, bytes }| {
+                BatchBuilder::new(bytes, *shard, stream.map_version, ProducerMark::default())
+            })
+            .collect();
+        for (record, place) in records.iter().zip(&places) {
+            if let (Some(key), Some(data)) = (record.key, record.data) {
+                builders[place.slot as usize]
+                    .push_with(key, data.bytes(), |out| data.decode_into(out))
+                    .map_err(|full| ServiceError::internal(full.to_string()))?;
+            }
+        }
+        builders.into_iter().for_each(BatchBuilder::finish);
+        Ok(Self {
+            batches,
+            shards,
+            places,
+        })
+    }
+}
+
+/// What the call as a whole answers instead of a list: when nothing was stored and no quota was
+/// the reason.
+fn refused_whole(
+    shards: &[ShardIndex],
+    outcomes: &[Result<Stored, AppendError>],
+    about: About<'_>,
+) -> Option<ServiceError> {
+    let mut first = None;
+    for (shard, outcome) in shards.iter().zip(outcomes) {
+        match outcome {
+            Ok(_) | Err(AppendError::Throttled { .. }) => return None,
+            Err(error) => {
+                first.get_or_insert((*shard, error));
+            }
+        }
+    }
+    first.map(|(shard, error)| about.append_refused(shard, error))
+}
+
+fn write_answer(
+    stream: &Stream,
+    shards: &[ShardIndex],
+    places: &[Place],
+    outcomes: &[Result<Stored, AppendError>],
+    about: About<'_>,
+) -> Vec<u8> {
+    let is_failed = |place: &&Place| outcomes[place.slot as usize].is_err();
+    let failed = places.iter().filter(is_failed).count();
+    let mut out = Writer::with_capacity(64 + 128 * places.len());
+    out.open_map();
+    out.member("FailedRecordCount").number(failed as u64);
+    out.member("Records").open_list();
+    for place in places {
+        let index = shards[place.slot as usize];
+        out.open_map();
+        match &outcomes[place.slot as usize] {
+            Ok(stored) => {
+                let shard = stream.shard(index).expect("the record was routed to it");
+                out.member("SequenceNumber")
+                    .plain(number_of(shard, stored, place.nth));
+                out.member("ShardId").plain(index);
+            }
+            Err(AppendError::Throttled { .. }) => {
+                let code = ErrorKind::ProvisionedThroughputExceeded.name();
+                out.member("ErrorCode").plain(code);
+                out.member("ErrorMessage")
+                    .text(&about.rate_exceeded_text(index));
+            }
+            Err(_) => {
+                out.member("ErrorCode")
+                    .plain(ErrorKind::InternalFailure.name());
+                out.member("ErrorMessage").plain("Internal Service Failure");
+            }
+        }
+        out.close_map();
+    }
+    out.close_list().close_map();
+    out.into_bytes()
+}
+
+fn number_of(shard: &Shard, stored: &Stored, nth: Count) -> SequenceNumber {
+    let offset = stored.first_offset + nth;
+    SequenceNumber::of_record(shard.index, shard.created, offset, stored.arrival)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::shape::example;
+    use super::*;
+    use crate::json;
+    use weir_protocol::batch::BatchView;
+    use weir_protocol::model::{HashKey, Offset, Timestamp};
+
+    fn body(records: &[(&str, &str)]) -> String {
+        let records: Vec<_> = records
+            .iter()
+            .map(|(key, data)| {
+                let data = base64_simd::STANDARD.encode_to_string(data);
+                serde_json::json!({"PartitionKey": key, "Data": data})
+            })
+            .collect();
+        serde_json::json!({"StreamName": "logs", "Records": records}).to_string()
+    }
+
+    fn split(body: &str, stream: &Stream) -> Result<Split, ServiceError> {
+        let value = json::parse(body.as_bytes()).unwrap();
+        let members = Members::of_request(&value).unwrap();
+        let items = members.list("Records")?;
+        let records = read(items.unwrap_or_default())?;
+        let mut violations = Violations::default();
+        validate(items.is_some(), &records, &mut violations);
+        violations.finish()?;
+        Split::build(&records, stream)
+    }
+
+    #[test]
+    fn records_go_to_the_shard_of_their_key_and_are_answered_in_their_order() {
+        let stream = example::stream(3);
+        let keys: Vec<String> = (0..50).map(|i| format!("key-{i}")).collect();
+        let records: Vec<_> = keys.iter().map(|k| (k.as_str(), k.as_str())).collect();
+        let split = split(&body(&records), &stream).unwrap();
+        assert_eq!(split.places.len(), 50);
+        let mut seen = 0;
+        for batch in &split.batches {
+            let view = BatchView::decode(&batch.bytes).unwrap();
+            view.check_records(1024).unwrap();
+            assert_eq!(view.header.shard, batch.shard);
+            let shard = stream.shard(batch.shard.index).unwrap();
+            for record in view.records() {
+                let key = std::str::from_utf8(record.key).unwrap();
+                assert!(shard.range.contains(HashKey::of_partition_key(key)));
+                assert_eq!(record.key, record.data);
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 50);
+        for (key, place) in keys.iter().zip(&split.places) {
+            let batch = &split.batches[place.slot as usize];
+            let view = BatchView::decode(&batch.bytes).unwrap();
+            let record = view.records().nth(place.nth.0 as usize).unwrap();
+            assert_eq!(record.key, key.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_throttled_shard_fails_its_records_only() {
+        let stream = example::stream(2);
+        let keys: Vec<String> = (0..20).map(|i| format!("key-{i}")).collect();
+        let records: Vec<_> = keys.iter().map(|k| (k.as_str(), "x")).collect();
+        let split = split(&body(&records), &stream).unwrap();
+        assert_eq!(split.shards.len(), 2);
+        let outcomes = [
+            Ok(Stored {
+                first_offset: Offset::new(10).unwrap(),
+                arrival: Timestamp::from_millis(1_763_900_005_000),
+            }),
+            Err(AppendError::Throttled {
+                shard: split.batches[1].shard,
+                what: "records",
+            }),
+        ];
+        let about = About {
+            stream: "logs",
+            account: "000000000000",
+        };
+        assert_eq!(refused_whole(&split.shards, &outcomes, about), None);
+        let bytes = write_answer(&stream, &split.shards, &split.places, &outcomes, about);
+        let answer: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        let failed = split.places.iter().filter(|p| p.slot == 1).count();
+        assert_eq!(answer["FailedRecordCount"], failed);
+        for (place, record) in split
+            .places
+            .iter()
+            .zip(answer["Records"].as_array().unwrap())
+        {
+            let shard = split.shards[place.slot as usize];
+            if place.slot == 0 {
+                assert_eq!(record["ShardId"], shard.to_string());
+                let number = record["SequenceNumber"].as_str().unwrap();
+                let number = SequenceNumber::parse(number).unwrap();
+                assert_eq!(number.offset().unwrap().get(), 10 + u64::from(place.nth.0));
+            } else {
+                assert_eq!(
+                    record["ErrorCode"],
+                    "ProvisionedThroughputExceededException"
+                );
+                assert_eq!(
+                    record["ErrorMessage"],
+                    format!(
+                        "Rate exceeded for shard {shard} in stream logs under account 000000000000."
+                    )
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_that_stored_nothing_fails_as_a_whole() {
+        let about = About {
+            stream: "logs",
+            account: "000000000000",
+        };
+        let shards = [ShardIndex(0), ShardIndex(1)];
+        let outcomes = [Err(AppendError::DiskFull), Err(AppendError::LogFailed)];
+        let refusal = refused_whole(&shards, &outcomes, about).unwrap();
+        assert_eq!(refusal.kind, ErrorKind::InternalFailure);
+    }
+
+    #[test]
+    fn limits_are_told_by_record() {
+        let stream = example::stream(1);
+        let refusal = |body: &str| split(body, &stream).err().unwrap();
+        let none = refusal("{}").text.unwrap();
+        assert!(none.contains("Value null at 'records'"), "{none}");
+        let empty = refusal(r#"{"Records":[]}"#).text.unwrap();
+        assert!(empty.contains("Value '[]' at 'records' failed"), "{empty}");
+        let many: Vec<_> = (0..501).map(|_| ("k", "")).collect();
+        let many = refusal(&body(&many)).text.unwrap();
+        assert!(many.ends_with("Member must have length less than or equal to 500"));
+        let bare = refusal(r#"{"Records":[{}]}"#).text.unwrap();
+        assert!(
+            bare.starts_with(
+                "2 validation errors detected: Value null at 'records.1.member.partitionKey'"
+            ),
+            "{bare}"
+        );
+        let long = "x".repeat(1_048_577);
+        let long = refusal(&body(&[("k", &long)])).text.unwrap();
+        assert_eq!(
+            long,
+            "1 validation error detected: Value 'java.nio.HeapByteBuffer[pos=0 lim=1048577 \
+             cap=1048577]' at 'records.1.member.data' failed to satisfy constraint: Member must \
+             have length less than or equal to 1048576"
+        );
+        let much = "x".repeat(1_000_000);
+        let much: Vec<_> = (0..11).map(|_| ("k", much.as_str())).collect();
+        let much = refusal(&body(&much));
+        assert_eq!(much.kind, ErrorKind::InvalidArgument);
+    }
+
+    #[test]
+    fn an_explicit_hash_key_decides() {
+        let stream = example::stream(2);
+        let border = "170141183460469231731687303715884105728";
+        let record = |explicit: &str| {
+            format!(
+                r#"{{"Records":[{{"PartitionKey":"a","ExplicitHashKey":"{explicit}","Data":""}}]}}"#
+            )
+        };
+        let shard_of = |explicit: &str| split(&record(explicit), &stream).unwrap().shards[0];
+        assert_eq!(shard_of("0"), ShardIndex(0));
+        assert_eq!(shard_of(border), ShardIndex(1));
+        let over = "340282366920938463463374607431768211456";
+        let error = split(&record(over), &stream).err().unwrap();
+        assert_eq!(
+            error.text.unwrap(),
+            format!(
+                "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. \
+                 Specified value was {over}"
+            )
+        );
+    }
+}

@@ -1,0 +1,86 @@
+//! Records as producers send them: the members that `PutRecord` and one item of `PutRecords` share.
+
+use weir_protocol::limits::{PARTITION_KEY_CHARS_MAX, RECORD_BYTES_MAX};
+use weir_protocol::model::HashKey;
+
+use crate::error::ServiceError;
+use crate::member::{Blob, Members};
+use crate::validation::{Pattern, TextRule, Violations};
+
+const PARTITION_KEY: TextRule = TextRule {
+    required: true,
+    pattern: None,
+    length: Some((1, PARTITION_KEY_CHARS_MAX)),
+    one_of: &[],
+};
+const EXPLICIT_HASH_KEY: TextRule = TextRule {
+    required: false,
+    pattern: Some(Pattern::HashKey),
+    length: None,
+    one_of: &[],
+};
+
+/// A record to be stored; its data is still base64.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SentRecord<'v> {
+    pub(super) key: Option<&'v str>,
+    explicit: Option<&'v str>,
+    pub(super) data: Option<Blob<'v>>,
+}
+
+impl<'v> SentRecord<'v> {
+    /// Reads the members.
+    pub(super) fn read(members: Members<'v>) -> Result<Self, ServiceError> {
+        Ok(Self {
+            key: members.text("PartitionKey")?,
+            explicit: members.text("ExplicitHashKey")?,
+            data: members.blob("Data")?,
+        })
+    }
+
+    /// Checks what stands in no need of a stream. `path` ends with a dot or is empty.
+    pub(super) fn validate(&self, path: &str, violations: &mut Violations) {
+        // The paths are written only when something is wrong: 500 records need none.
+        let mut own = Violations::default();
+        own.text("", self.key, &PARTITION_KEY);
+        own.text("", self.explicit, &EXPLICIT_HASH_KEY);
+        own.blob("", self.data, RECORD_BYTES_MAX as usize);
+        if own.finish().is_ok() {
+            return;
+        }
+        let at = |name: &str| format!("{path}{name}");
+        violations.text(&at("partitionKey"), self.key, &PARTITION_KEY);
+        violations.text(&at("explicitHashKey"), self.explicit, &EXPLICIT_HASH_KEY);
+        violations.blob(&at("data"), self.data, RECORD_BYTES_MAX as usize);
+    }
+
+    /// What it weighs: data plus partition key, of a record that passed [`Self::validate`].
+    pub(super) fn weight(&self) -> usize {
+        self.key.map_or(0, str::len) + self.data.map_or(0, Blob::bytes)
+    }
+
+    /// Refuses a record whose data and key together are too long.
+    pub(super) fn check_weight(&self) -> Result<(), ServiceError> {
+        let weight = self.weight();
+        if weight <= RECORD_BYTES_MAX as usize {
+            return Ok(());
+        }
+        Err(ServiceError::invalid_argument(format!(
+            "Data and partition key of a record have {weight} bytes together, at most \
+             {RECORD_BYTES_MAX} are allowed."
+        )))
+    }
+
+    /// The point of the hash space that decides its shard.
+    pub(super) fn hash_key(&self) -> Result<HashKey, ServiceError> {
+        match self.explicit {
+            None => Ok(HashKey::of_partition_key(self.key.unwrap_or_default())),
+            Some(text) => HashKey::parse_decimal(text).map_err(|_| {
+                ServiceError::invalid_argument(format!(
+                    "Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. \
+                     Specified value was {text}"
+                ))
+            }),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Structures that several answers share.
+
+use weir_protocol::model::SequenceNumber;
+use weir_stream::{Shard, Stream};
+
+use crate::arn::StreamArn;
+use crate::identity::Identity;
+use crate::json::Writer;
+
+const HOUR_MS: u64 = 3_600_000;
+
+/// `StreamName`, `StreamARN`, `StreamStatus`, `StreamModeDetails`, `StreamCreationTimestamp`.
+pub(super) fn stream_members(out: &mut Writer, stream: &Stream, identity: &Identity) {
+    let name = stream.name.as_str();
+    let arn = StreamArn {
+        region: &identity.region,
+        account: &identity.account,
+        stream: name,
+    };
+    out.member("StreamName").plain(name);
+    out.member("StreamARN").plain(arn);
+    out.member("StreamStatus").plain(stream.status.aws_name());
+    out.member("StreamModeDetails").open_map();
+    out.member("StreamMode").plain(stream.mode.aws_name());
+    out.close_map();
+    out.member("StreamCreationTimestamp").time(stream.created);
+}
+
+/// What both descriptions have beyond [`stream_members`]. Retention is shown in whole hours, at
+/// least one, though a stream may keep its records for seconds.
+pub(super) fn description_members(out: &mut Writer, stream: &Stream) {
+    out.member("RetentionPeriodHours")
+        .number(stream.retention_ms.div_ceil(HOUR_MS));
+    out.member("EncryptionType").plain("NONE");
+    out.member("EnhancedMonitoring").open_list().open_map();
+    out.member("ShardLevelMetrics").open_list().close_list();
+    out.close_map().close_list();
+}
+
+/// One shard.
+pub(super) fn shard(out: &mut Writer, shard: &Shard) {
+    out.open_map();
+    out.member("ShardId").plain(shard.index);
+    if let Some(parent) = shard.parent {
+        out.member("ParentShardId").plain(parent);
+    }
+    if let Some(parent) = shard.adjacent_parent {
+        out.member("AdjacentParentShardId").plain(parent);
+    }
+    hash_key_range(out, shard);
+    out.member("SequenceNumberRange").open_map();
+    let start = SequenceNumber::of_shard_start(shard.index, shard.created);
+    out.member("StartingSequenceNumber").plain(start);
+    if let Some(closed) = shard.closed {
+        let end = SequenceNumber::of_shard_end(shard.index, shard.created, closed.at);
+        out.member("EndingSequenceNumber").plain(end);
+    }
+    out.close_map().close_map();
+}
+
+/// The member `HashKeyRange`.
+pub(super) fn hash_key_range(out: &mut Writer, shard: &Shard) {
+    out.member("HashKeyRange").open_map();
+    out.member("StartingHashKey").plain(shard.range.start);
+    out.member("EndingHashKey").plain(shard.range.end);
+    out.close_map();
+}
+
+#[cfg(test)]
+pub(super) mod example {
+    //! A stream for the actions' tests.
+
+    use weir_protocol::model::{
+        HashKeyRange, ShardIndex, StreamId, StreamMode, StreamName, StreamStatus, Timestamp,
+    };
+    use weir_stream::{Shard, Stream};
+
+    pub(in crate::action) const CREATED: Timestamp = Timestamp::from_millis(1_763_900_000_000);
+
+    /// An active stream "logs" of `shards` shards.
+    pub(in crate::action) fn stream(shards: u32) -> Stream {
+        Stream {
+            id: StreamId::new(7),
+            name: StreamName::new("logs").unwrap(),
+            status: StreamStatus::Active,
+            mode: StreamMode::Provisioned,
+            retention_ms: 24 * 3_600_000,
+            retain_bytes: None,
+            created: CREATED,
+            map_version: 1,
+            shards: HashKeyRange::divide(shards)
+                .enumerate()
+                .map(|(index, range)| Shard {
+                    index: ShardIndex(index as u32),
+                    range,
+                    created: CREATED,
+                    core: 0,
+                    parent: None,
+                    adjacent_parent: None,
+                    closed: None,
+                })
+                .collect(),
+        }
+    }
+}

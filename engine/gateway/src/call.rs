@@ -1,0 +1,125 @@
+//! One call of an action: who asks, and what the action may use to answer.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use weir_protocol::model::Timestamp;
+use weir_reactor::Reactor;
+use weir_stream::{ControlError, Engine, Stream};
+
+use crate::error::{About, ServiceError};
+use crate::identity::Identity;
+use crate::seal::Seal;
+
+/// What an action works with.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'c, R: Reactor> {
+    pub(crate) engine: &'c Engine<R>,
+    pub(crate) seal: &'c Seal,
+    pub(crate) ids: &'c Ids,
+    pub(crate) identity: &'c Identity,
+}
+
+impl<R: Reactor> Call<'_, R> {
+    /// The wall clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.engine.wall()
+    }
+
+    /// The names for an error's text.
+    pub(crate) fn about<'a>(&'a self, stream: &'a str) -> About<'a> {
+        About {
+            stream,
+            account: &self.identity.account,
+        }
+    }
+
+    /// The stream of this name, in any state.
+    pub(crate) fn stream(&self, name: &str) -> Result<Arc<Stream>, ServiceError> {
+        let streams = self.engine.streams();
+        let found = streams.by_name(name).cloned();
+        found.ok_or_else(|| self.about(name).not_found())
+    }
+
+    /// The stream of this name if it takes records. One that is being created or deleted is not
+    /// found, as at AWS.
+    pub(crate) fn usable_stream(&self, name: &str) -> Result<Arc<Stream>, ServiceError> {
+        let stream = self.stream(name)?;
+        if stream.is_usable() {
+            Ok(stream)
+        } else {
+            Err(self.about(name).not_found())
+        }
+    }
+
+    /// AWS's words for a refused change.
+    pub(crate) fn control_refused(&self, name: &str, error: &ControlError) -> ServiceError {
+        let region = &self.identity.region;
+        self.about(name).control_refused(region, error)
+    }
+}
+
+/// Numbers for request ids and nonces: a fast sequence (splitmix64) from a random start. Nothing
+/// secret hangs on them; the seal's key does not come from here.
+#[derive(Debug)]
+pub(crate) struct Ids {
+    state: Cell<u64>,
+}
+
+impl Ids {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            state: Cell::new(seed),
+        }
+    }
+
+    /// The next number; repeats after 2^64.
+    pub(crate) fn next(&self) -> u64 {
+        let state = self.state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.state.set(state);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A UUID of version 4.
+    pub(crate) fn uuid(&self) -> String {
+        let high = (self.next() & !0xf000) | 0x4000;
+        let low = (self.next() & (u64::MAX >> 2)) | (1 << 63);
+        format!(
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            high >> 32,
+            (high >> 16) & 0xffff,
+            high & 0xffff,
+            low >> 48,
+            low & 0xffff_ffff_ffff
+        )
+    }
+
+    /// The value of `x-amz-id-2`: 72 bytes in base64.
+    pub(crate) fn extended(&self) -> String {
+        let mut bytes = [0; 72];
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&self.next().to_le_bytes());
+        }
+        base64_simd::STANDARD.encode_to_string(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_are_uuids() {
+        let ids = Ids::new(1);
+        let (one, other) = (ids.uuid(), ids.uuid());
+        assert_ne!(one, other);
+        for id in [one, other] {
+            assert_eq!(id.len(), 36);
+            assert_eq!(&id[14..15], "4");
+            assert!(matches!(&id[19..20], "8" | "9" | "a" | "b"), "{id}");
+        }
+        assert_eq!(ids.extended().len(), 96);
+    }
+}

@@ -1,0 +1,305 @@
+//! AWS's error names, statuses and bodies: the one place that chooses them.
+//!
+//! Owns: what a client's SDK decides its retries by. Never: 429, which no Kinesis client knows.
+
+use weir_protocol::model::{ShardIndex, StreamStatus};
+use weir_stream::{AppendError, ControlError, ReadError};
+
+use crate::json;
+
+/// An error's kind; its name is what SDKs look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ErrorKind {
+    ExpiredIterator,
+    ExpiredNextToken,
+    IncompleteSignature,
+    InternalFailure,
+    InvalidArgument,
+    InvalidSignature,
+    LimitExceeded,
+    MissingAuthenticationToken,
+    ProvisionedThroughputExceeded,
+    ResourceInUse,
+    ResourceNotFound,
+    Serialization,
+    UnknownOperation,
+    Validation,
+}
+
+impl ErrorKind {
+    /// The bare name, without a namespace.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::ExpiredIterator => "ExpiredIteratorException",
+            Self::ExpiredNextToken => "ExpiredNextTokenException",
+            Self::IncompleteSignature => "IncompleteSignatureException",
+            Self::InternalFailure => "InternalFailure",
+            Self::InvalidArgument => "InvalidArgumentException",
+            Self::InvalidSignature => "InvalidSignatureException",
+            Self::LimitExceeded => "LimitExceededException",
+            Self::MissingAuthenticationToken => "MissingAuthenticationTokenException",
+            Self::ProvisionedThroughputExceeded => "ProvisionedThroughputExceededException",
+            Self::ResourceInUse => "ResourceInUseException",
+            Self::ResourceNotFound => "ResourceNotFoundException",
+            Self::Serialization => "SerializationException",
+            Self::UnknownOperation => "UnknownOperationException",
+            Self::Validation => "ValidationException",
+        }
+    }
+
+    /// The HTTP status.
+    pub(crate) const fn status(self) -> u16 {
+        match self {
+            Self::InternalFailure => 500,
+            _ => 400,
+        }
+    }
+}
+
+/// A refusal in AWS's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServiceError {
+    pub(crate) kind: ErrorKind,
+    /// What a person reads; some errors have none.
+    pub(crate) text: Option<String>,
+}
+
+impl ServiceError {
+    pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
+        Self {
+            kind,
+            text: Some(text.into()),
+        }
+    }
+
+    pub(crate) fn without_text(kind: ErrorKind) -> Self {
+        Self { kind, text: None }
+    }
+
+    pub(crate) fn invalid_argument(text: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidArgument, text)
+    }
+
+    /// A fault of ours. The text tells the operator what happened; SDKs only see that a retry may
+    /// help.
+    pub(crate) fn internal(text: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InternalFailure, text)
+    }
+
+    /// The body. Mistyped members are told with a capital `Message`: AWS's own slip, which client
+    /// tests pin.
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        let mut out = json::Writer::default();
+        out.open_map().member("__type").plain(self.kind.name());
+        if let Some(text) = &self.text {
+            let capital = self.kind == ErrorKind::Serialization;
+            out.member(if capital { "Message" } else { "message" });
+            out.text(text);
+        }
+        out.close_map();
+        out.into_bytes()
+    }
+}
+
+/// The names that an error's text is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct About<'a> {
+    pub(crate) stream: &'a str,
+    pub(crate) account: &'a str,
+}
+
+impl About<'_> {
+    pub(crate) fn not_found(self) -> ServiceError {
+        ServiceError::new(
+            ErrorKind::ResourceNotFound,
+            format!(
+                "Stream {} under account {} not found.",
+                self.stream, self.account
+            ),
+        )
+    }
+
+    pub(crate) fn already_exists(self) -> ServiceError {
+        ServiceError::new(
+            ErrorKind::ResourceInUse,
+            format!(
+                "Stream {} under account {} already exists.",
+                self.stream, self.account
+            ),
+        )
+    }
+
+    pub(crate) fn not_active(self, status: StreamStatus) -> ServiceError {
+        ServiceError::new(
+            ErrorKind::ResourceInUse,
+            format!(
+                "Stream {} under account {} not ACTIVE, instead in state {}",
+                self.stream,
+                self.account,
+                status.aws_name()
+            ),
+        )
+    }
+
+    /// A shard's name that names no number at all.
+    pub(crate) fn unresolved_shard(self, name: &str) -> ServiceError {
+        ServiceError::new(
+            ErrorKind::ResourceNotFound,
+            format!(
+                "Could not find shard {name} in stream {} under account {}.",
+                self.stream, self.account
+            ),
+        )
+    }
+
+    /// A shard, or its whole stream, that is not there.
+    pub(crate) fn missing_shard(self, shard: ShardIndex) -> ServiceError {
+        ServiceError::new(
+            ErrorKind::ResourceNotFound,
+            format!(
+                "Shard {shard} in stream {} under account {} does not exist",
+                self.stream, self.account
+            ),
+        )
+    }
+
+    pub(crate) fn rate_exceeded_text(self, shard: ShardIndex) -> String {
+        format!(
+            "Rate exceeded for shard {shard} in stream {} under account {}.",
+            self.stream, self.account
+        )
+    }
+
+    fn rate_exceeded(self, shard: ShardIndex) -> ServiceError {
+        let text = self.rate_exceeded_text(shard);
+        ServiceError::new(ErrorKind::ProvisionedThroughputExceeded, text)
+    }
+
+    /// Why an append of one record was refused.
+    pub(crate) fn append_refused(self, shard: ShardIndex, error: &AppendError) -> ServiceError {
+        match error {
+            AppendError::Throttled { .. } => self.rate_exceeded(shard),
+            AppendError::StreamNotFound { .. }
+            | AppendError::StreamNotActive { .. }
+            | AppendError::ShardNotFound { .. } => self.not_found(),
+            other => ServiceError::internal(other.to_string()),
+        }
+    }
+
+    /// Why a read or a seek was refused.
+    pub(crate) fn read_refused(self, shard: ShardIndex, error: &ReadError) -> ServiceError {
+        match error {
+            ReadError::Throttled { .. } => self.rate_exceeded(shard),
+            ReadError::StreamNotFound { .. }
+            | ReadError::StreamNotActive { .. }
+            | ReadError::ShardNotFound { .. } => self.missing_shard(shard),
+            other => ServiceError::internal(other.to_string()),
+        }
+    }
+
+    /// Why a change of what exists was refused.
+    pub(crate) fn control_refused(self, region: &str, error: &ControlError) -> ServiceError {
+        match error {
+            ControlError::StreamExists { .. } => self.already_exists(),
+            ControlError::StreamNotFound { .. } => self.not_found(),
+            ControlError::NotActive { status, .. } => self.not_active(*status),
+            ControlError::TooManyShards {
+                asked,
+                current,
+                limit,
+            } => shard_limit(self.account, region, *current, *limit, *asked),
+            ControlError::ShardCount { .. }
+            | ControlError::InvalidRetention { .. }
+            | ControlError::InvalidRetainBytes { .. } => {
+                ServiceError::invalid_argument(error.to_string())
+            }
+            other => ServiceError::internal(other.to_string()),
+        }
+    }
+}
+
+/// More shards than there may be; clients read the two numbers from this text.
+pub(crate) fn shard_limit(
+    account: &str,
+    region: &str,
+    current: u32,
+    limit: u32,
+    asked: u32,
+) -> ServiceError {
+    ServiceError::new(
+        ErrorKind::LimitExceeded,
+        format!(
+            "This request would exceed the shard limit for the account {account} in {region}. \
+             Current shard count for the account: {current}. Limit: {limit}. Number of additional \
+             shards that would have resulted from this request: {asked}. Refer to the AWS Service \
+             Limits page (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) \
+             for current limits and how to request higher limits."
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABOUT: About<'_> = About {
+        stream: "logs",
+        account: "000000000000",
+    };
+
+    fn body(error: &ServiceError) -> String {
+        String::from_utf8(error.to_json()).unwrap()
+    }
+
+    #[test]
+    fn bodies_have_the_bare_name_and_the_text() {
+        assert_eq!(
+            body(&ABOUT.not_found()),
+            r#"{"__type":"ResourceNotFoundException","message":"Stream logs under account 000000000000 not found."}"#
+        );
+        assert_eq!(
+            body(&ServiceError::without_text(ErrorKind::Serialization)),
+            r#"{"__type":"SerializationException"}"#
+        );
+        let mistyped = ServiceError::new(ErrorKind::Serialization, "Expected null");
+        assert_eq!(
+            body(&mistyped),
+            r#"{"__type":"SerializationException","Message":"Expected null"}"#
+        );
+    }
+
+    #[test]
+    fn server_faults_are_five_hundreds_and_nothing_else_is() {
+        for fault in [
+            AppendError::DiskFull,
+            AppendError::LogFailed,
+            AppendError::Overloaded,
+            AppendError::ReadOnly,
+            AppendError::Stopping,
+        ] {
+            let error = ABOUT.append_refused(ShardIndex(0), &fault);
+            assert_eq!(error.kind.status(), 500);
+            assert_eq!(error.kind.name(), "InternalFailure");
+        }
+        let shard = weir_protocol::model::ShardId::new(
+            weir_protocol::model::StreamId::new(1),
+            ShardIndex(3),
+        );
+        let throttled = AppendError::Throttled {
+            shard,
+            what: "bytes",
+        };
+        let error = ABOUT.append_refused(ShardIndex(3), &throttled);
+        assert_eq!(error.kind.status(), 400);
+        assert_eq!(
+            error.text.unwrap(),
+            "Rate exceeded for shard shardId-000000000003 in stream logs under account 000000000000."
+        );
+    }
+
+    #[test]
+    fn the_shard_limit_can_be_parsed_from_its_text() {
+        let text = shard_limit("1", "us-east-1", 3, 50, 100_000).text.unwrap();
+        assert!(text.contains("Limit: 50. Number of additional"));
+    }
+}

@@ -1,0 +1,356 @@
+//! The gateway of one core: an HTTP request in, an AWS answer out.
+//!
+//! Owns: the order of checks before an action runs, and the headers of every answer.
+//! Never: what operations do; see [`crate::action`].
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::rc::Rc;
+
+use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use ::http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use weir_reactor::{Reactor, Socket};
+use weir_stream::Engine;
+
+use crate::call::{Call, Ids};
+use crate::clock_text;
+use crate::error::{ErrorKind, ServiceError};
+use crate::http::{Ceiling, CollectError, Lease, LeasedBody, collect, serve_http1};
+use crate::identity::{Identity, identify};
+use crate::json;
+use crate::member::Members;
+use crate::seal::Seal;
+use crate::target::Operation;
+
+const JSON: &str = "application/x-amz-json-1.1";
+const PLAIN_JSON: &str = "application/json";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const EXTENDED_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
+const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+const EXPOSED: &str = "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,\
+                       x-amzn-ErrorMessage,Date";
+/// How long a browser may remember a preflight's answer, in seconds.
+const PREFLIGHT_SECONDS: &str = "172800";
+
+/// What a gateway is told by the server's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewaySettings {
+    /// The account of requests whose access key id is not a 12-digit number itself.
+    pub account: String,
+    /// The region of requests whose credentials name none.
+    pub region: String,
+    /// Bytes of requests and answers that one core may hold; at least 32 MiB are allowed, so that
+    /// the longest call always fits. At the ceiling a request is answered with a retryable 500.
+    pub body_bytes_max: usize,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        Self {
+            account: "000000000000".to_owned(),
+            region: "us-east-1".to_owned(),
+            body_bytes_max: 256 * 1024 * 1024,
+        }
+    }
+}
+
+/// One core's gateway. A clone is the same gateway.
+pub struct Gateway<R: Reactor> {
+    shared: Rc<Shared<R>>,
+}
+
+impl<R: Reactor> Clone for Gateway<R> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+struct Shared<R: Reactor> {
+    engine: Engine<R>,
+    default: Identity,
+    seal: Seal,
+    ids: Ids,
+    ceiling: Rc<Ceiling>,
+    /// The `Date` header and the second it is for.
+    date: RefCell<(u64, HeaderValue)>,
+}
+
+impl<R: Reactor> Gateway<R> {
+    /// The gateway in front of this core's engine.
+    pub fn new(engine: Engine<R>, settings: GatewaySettings) -> Self {
+        const LEAST: usize = 32 * 1024 * 1024;
+        let seal = Seal::new(&engine.seal_key());
+        let ids = Ids::new(engine.reactor().random());
+        Self {
+            shared: Rc::new(Shared {
+                engine,
+                default: Identity {
+                    account: settings.account,
+                    region: settings.region,
+                },
+                seal,
+                ids,
+                ceiling: Ceiling::new(settings.body_bytes_max.max(LEAST)),
+                date: RefCell::new((u64::MAX, HeaderValue::from_static(""))),
+            }),
+        }
+    }
+
+    /// Serves one connection until it ends. When `stop` completes, the request in flight is still
+    /// answered and the connection closed.
+    pub async fn serve<S: Socket>(&self, socket: S, stop: impl Future<Output = ()>) {
+        let reactor = self.shared.engine.reactor().clone();
+        let service = |request| self.shared.clone().answer(request);
+        serve_http1(socket, reactor, service, stop).await;
+    }
+}
+
+/// An answer before the headers that all have.
+struct Answer {
+    status: StatusCode,
+    content_type: Option<&'static str>,
+    body: Vec<u8>,
+    /// Whether the connection must end, because the request's body was not read.
+    close: bool,
+}
+
+impl Answer {
+    fn json(status: u16, body: Vec<u8>) -> Self {
+        Self {
+            status: StatusCode::from_u16(status).expect("statuses are constants"),
+            content_type: Some(JSON),
+            body,
+            close: false,
+        }
+    }
+
+    fn error(error: &ServiceError) -> Self {
+        Self::json(error.kind.status(), error.to_json())
+    }
+
+    fn bare(status: StatusCode, body: &str) -> Self {
+        Self {
+            status,
+            content_type: None,
+            body: body.as_bytes().to_vec(),
+            close: false,
+        }
+    }
+
+    fn closing(mut self) -> Self {
+        self.close = true;
+        self
+    }
+}
+
+impl<R: Reactor> Shared<R> {
+    async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<LeasedBody> {
+        let (head, body) = request.into_parts();
+        let origin = head.headers.contains_key(header::ORIGIN);
+        let preflight = origin && head.method == Method::OPTIONS;
+        let answer = if preflight {
+            Answer::bare(StatusCode::OK, "")
+        } else if head.method != Method::POST {
+            access_denied()
+        } else {
+            match collect(body, self.engine.reactor(), &self.ceiling).await {
+                Ok((body, lease)) => self.answer_post(&head, body, lease).await,
+                Err(CollectError::TooLong) => {
+                    Answer::bare(StatusCode::PAYLOAD_TOO_LARGE, "").closing()
+                }
+                Err(CollectError::NoMemory) => {
+                    let text = CollectError::NoMemory.to_string();
+                    Answer::error(&ServiceError::internal(text)).closing()
+                }
+                Err(CollectError::Stalled | CollectError::Broken) => {
+                    Answer::bare(StatusCode::REQUEST_TIMEOUT, "").closing()
+                }
+            }
+        };
+        let mut response = self.dress(answer, preflight);
+        if origin {
+            share(&head.headers, preflight, response.headers_mut());
+        }
+        response
+    }
+
+    async fn answer_post(
+        &self,
+        head: &::http::request::Parts,
+        body: Vec<u8>,
+        _held: Lease,
+    ) -> Answer {
+        let text = |name: &HeaderName| {
+            let value = head.headers.get(name).and_then(|v| v.to_str().ok());
+            value.unwrap_or_default()
+        };
+        let content_type = text(&header::CONTENT_TYPE);
+        let content_type = content_type.split(';').next().unwrap_or_default().trim();
+        let target = text(&TARGET);
+        let operation = Operation::of_target(target);
+        if let Some(refusal) = refuse_form(content_type, target, operation, body.is_empty()) {
+            return refusal;
+        }
+        let Ok(value) = json::parse(&body) else {
+            return serialization(content_type);
+        };
+        let members = match Members::of_request(&value) {
+            Ok(members) => members,
+            Err(error) if content_type == JSON => return Answer::error(&error),
+            Err(_) => return serialization(content_type),
+        };
+        if content_type == PLAIN_JSON {
+            return coral("UnknownOperationException");
+        }
+        let Some(operation) = operation else {
+            return Answer::error(&ServiceError::without_text(ErrorKind::UnknownOperation));
+        };
+        let result = match identify(&head.headers, &head.uri, &self.default) {
+            Ok(identity) => {
+                let call = Call {
+                    engine: &self.engine,
+                    seal: &self.seal,
+                    ids: &self.ids,
+                    identity: &identity,
+                };
+                operation.run(call, members).await
+            }
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(body) => Answer::json(200, body),
+            Err(error) => {
+                if error.kind == ErrorKind::InternalFailure {
+                    let text = error.text.as_deref().unwrap_or_default();
+                    tracing::warn!(?operation, "{text}");
+                }
+                Answer::error(&error)
+            }
+        }
+    }
+
+    /// Adds the headers that every answer has.
+    fn dress(&self, answer: Answer, preflight: bool) -> Response<LeasedBody> {
+        let id = |text: String| HeaderValue::try_from(text).expect("ids are plain ASCII");
+        let mut response = Response::new(LeasedBody::new(answer.body, &self.ceiling));
+        *response.status_mut() = answer.status;
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, id(self.ids.uuid()));
+        if !preflight {
+            headers.insert(EXTENDED_ID, id(self.ids.extended()));
+        }
+        headers.insert(header::DATE, self.date());
+        if let Some(content_type) = answer.content_type {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        if answer.close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    fn date(&self) -> HeaderValue {
+        let now = self.engine.wall();
+        let mut date = self.date.borrow_mut();
+        if date.0 != now.as_secs() {
+            let text = clock_text::http(now);
+            let value = HeaderValue::try_from(text).expect("dates are plain ASCII");
+            *date = (now.as_secs(), value);
+        }
+        date.1.clone()
+    }
+}
+
+/// Lets pages of other origins see the answer.
+fn share(asked: &HeaderMap, preflight: bool, headers: &mut HeaderMap) {
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
+    if !preflight {
+        headers.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static(EXPOSED),
+        );
+        return;
+    }
+    for (question, answer) in [
+        (
+            header::ACCESS_CONTROL_REQUEST_HEADERS,
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+        ),
+        (
+            header::ACCESS_CONTROL_REQUEST_METHOD,
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+        ),
+    ] {
+        if let Some(value) = asked.get(question) {
+            headers.insert(answer, value.clone());
+        }
+    }
+    headers.insert(
+        header::ACCESS_CONTROL_MAX_AGE,
+        HeaderValue::from_static(PREFLIGHT_SECONDS),
+    );
+}
+
+/// Refuses a POST by its content type, its target and its having no body, in AWS's order.
+fn refuse_form(
+    content_type: &str,
+    target: &str,
+    operation: Option<Operation>,
+    empty: bool,
+) -> Option<Answer> {
+    if empty && (content_type == JSON || operation.is_some()) {
+        let kind = match operation {
+            Some(_) => ErrorKind::Serialization,
+            None => ErrorKind::UnknownOperation,
+        };
+        return Some(Answer::error(&ServiceError::without_text(kind)));
+    }
+    if matches!(content_type, JSON | PLAIN_JSON) {
+        return None;
+    }
+    let names_one = target
+        .split_once('.')
+        .is_some_and(|(a, b)| !a.is_empty() && !b.is_empty());
+    Some(if names_one {
+        Answer::bare(StatusCode::NOT_FOUND, "<UnknownOperationException/>\n")
+    } else {
+        access_denied()
+    })
+}
+
+fn access_denied() -> Answer {
+    Answer::bare(
+        StatusCode::FORBIDDEN,
+        "<AccessDeniedException>\n  <Message>Unable to determine service/operation name to be \
+         authorized</Message>\n</AccessDeniedException>\n",
+    )
+}
+
+/// A body that is no JSON structure.
+fn serialization(content_type: &str) -> Answer {
+    if content_type == PLAIN_JSON {
+        return coral("SerializationException");
+    }
+    Answer::error(&ServiceError::without_text(ErrorKind::Serialization))
+}
+
+/// The old form that plain JSON is answered in; it never gets further than this.
+fn coral(name: &str) -> Answer {
+    let status = if name == "SerializationException" {
+        400
+    } else {
+        404
+    };
+    let body = format!(
+        "{{\"Output\":{{\"__type\":\"com.amazon.coral.service#{name}\"}},\"Version\":\"1.0\"}}"
+    );
+    let mut answer = Answer::json(status, body.into_bytes());
+    answer.content_type = Some(PLAIN_JSON);
+    answer
+}

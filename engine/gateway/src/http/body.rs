@@ -1,0 +1,206 @@
+//! Bodies in and out, with their bytes counted against one ceiling per core.
+//!
+//! Owns: the longest body, the deadline for one, and the memory of all. At the ceiling a request is
+//! refused; nothing grows.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{Either, select};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::{Bytes, Incoming};
+use thiserror::Error;
+use weir_reactor::Reactor;
+
+/// Longest body in bytes: a legal call has 10 MiB of records, 13.4 MiB in base64, and its names.
+pub(crate) const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A client that sends nothing of its body for this long is given up.
+const STALL_MAX: Duration = Duration::from_secs(30);
+/// Room made for a body whose length is not known.
+const UNKNOWN_BYTES: usize = 16 * 1024;
+
+/// Counts the bytes of bodies that this core holds.
+#[derive(Debug)]
+pub(crate) struct Ceiling {
+    held: Cell<usize>,
+    most: usize,
+}
+
+impl Ceiling {
+    pub(crate) fn new(most: usize) -> Rc<Self> {
+        Rc::new(Self {
+            held: Cell::new(0),
+            most,
+        })
+    }
+
+    /// Takes `bytes`, until the lease is dropped; `None` at the ceiling.
+    pub(crate) fn lease(self: &Rc<Self>, bytes: usize) -> Option<Lease> {
+        let held = self.held.get().saturating_add(bytes);
+        (held <= self.most).then(|| self.take(bytes))
+    }
+
+    /// Takes `bytes` that exist already, past the ceiling if need be: then the next request is
+    /// refused.
+    pub(crate) fn take(self: &Rc<Self>, bytes: usize) -> Lease {
+        self.held.set(self.held.get().saturating_add(bytes));
+        Lease {
+            ceiling: self.clone(),
+            bytes,
+        }
+    }
+}
+
+/// Bytes taken from a [`Ceiling`].
+#[derive(Debug)]
+pub(crate) struct Lease {
+    ceiling: Rc<Ceiling>,
+    bytes: usize,
+}
+
+impl Lease {
+    /// Takes more, up to `bytes` in all.
+    fn grow(&mut self, bytes: usize) -> Option<()> {
+        let more = bytes.saturating_sub(self.bytes);
+        let mut further = self.ceiling.lease(more)?;
+        self.bytes += std::mem::take(&mut further.bytes);
+        Some(())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let held = self.ceiling.held.get();
+        assert!(held >= self.bytes, "a lease is returned once");
+        self.ceiling.held.set(held - self.bytes);
+    }
+}
+
+/// Why a body was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum CollectError {
+    /// Longer than [`BODY_BYTES_MAX`].
+    #[error("the body is longer than {BODY_BYTES_MAX} bytes")]
+    TooLong,
+    /// The core holds as many bytes as it may.
+    #[error("the server holds as many bytes of requests as it may")]
+    NoMemory,
+    /// Nothing came for too long.
+    #[error("nothing of the body came for {} s", STALL_MAX.as_secs())]
+    Stalled,
+    /// The connection ended, or its framing is broken.
+    #[error("the body ends early")]
+    Broken,
+}
+
+/// Reads a whole body. What is too long by its own account is refused before a byte of it is read.
+pub(crate) async fn collect<R: Reactor>(
+    mut body: Incoming,
+    reactor: &R,
+    ceiling: &Rc<Ceiling>,
+) -> Result<(Vec<u8>, Lease), CollectError> {
+    let hint = body.size_hint();
+    let known = hint.exact().unwrap_or(0) as usize;
+    if hint.lower() > BODY_BYTES_MAX as u64 {
+        return Err(CollectError::TooLong);
+    }
+    let room = if hint.exact().is_some() {
+        known
+    } else {
+        UNKNOWN_BYTES
+    };
+    let mut lease = ceiling.lease(room).ok_or(CollectError::NoMemory)?;
+    let mut bytes = Vec::with_capacity(room);
+    while let Some(frame) = next_frame(&mut body, reactor).await? {
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        let length = bytes.len() + data.len();
+        if length > BODY_BYTES_MAX {
+            return Err(CollectError::TooLong);
+        }
+        lease.grow(length).ok_or(CollectError::NoMemory)?;
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes, lease))
+}
+
+/// The next part of the body; a timer is made only when it is not there yet.
+async fn next_frame<R: Reactor>(
+    body: &mut Incoming,
+    reactor: &R,
+) -> Result<Option<Frame<Bytes>>, CollectError> {
+    let frame = match body.frame().now_or_never() {
+        Some(frame) => frame,
+        None => match select(body.frame(), pin!(reactor.sleep(STALL_MAX))).await {
+            Either::Left((frame, _)) => frame,
+            Either::Right(((), _)) => return Err(CollectError::Stalled),
+        },
+    };
+    frame.transpose().map_err(|_| CollectError::Broken)
+}
+
+/// An answer's body; its bytes count until they are sent.
+#[derive(Debug)]
+pub struct LeasedBody {
+    bytes: Bytes,
+    _lease: Option<Lease>,
+}
+
+impl LeasedBody {
+    pub(crate) fn new(bytes: Vec<u8>, ceiling: &Rc<Ceiling>) -> Self {
+        let lease = (!bytes.is_empty()).then(|| ceiling.take(bytes.len()));
+        Self {
+            bytes: Bytes::from(bytes),
+            _lease: lease,
+        }
+    }
+}
+
+impl Body for LeasedBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let bytes = std::mem::take(&mut self.bytes);
+        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ceiling_refuses_and_takes_back() {
+        let ceiling = Ceiling::new(100);
+        let first = ceiling.lease(60).unwrap();
+        assert!(ceiling.lease(60).is_none());
+        let mut second = ceiling.lease(30).unwrap();
+        assert!(second.grow(50).is_none());
+        assert!(second.grow(40).is_some());
+        assert_eq!(ceiling.held.get(), 100);
+        let beyond = ceiling.take(50);
+        drop(first);
+        assert_eq!(ceiling.held.get(), 90);
+        drop((second, beyond));
+        assert_eq!(ceiling.held.get(), 0);
+    }
+}

@@ -1,0 +1,333 @@
+//! Members of a request by name and type, refused in AWS's words when they are of another type.
+//!
+//! Owns: the `SerializationException` texts. Never: bounds and patterns; that is
+//! [`crate::validation`].
+
+use std::borrow::Cow;
+
+use base64_simd::STANDARD;
+
+use crate::document::Value;
+use crate::error::{ErrorKind, ServiceError};
+
+const LIST_START: &str = "Start of list found where not expected";
+const MAP_START: &str = "Start of structure or map found where not expected.";
+/// Whole numbers saturate here, as Java's do.
+const INTEGER_MAX: i64 = i32::MAX as i64;
+/// Characters of a client's value that an error text repeats at most.
+const ECHO_CHARS_MAX: usize = 1024;
+
+/// The members of one structure.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Members<'v> {
+    members: &'v [(Cow<'v, str>, Value<'v>)],
+}
+
+/// Bytes that came as base64, checked but not decoded: they are decoded once, where they are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Blob<'v> {
+    text: &'v str,
+    bytes: usize,
+}
+
+impl Blob<'_> {
+    /// Length of the decoded bytes.
+    pub(crate) fn bytes(self) -> usize {
+        self.bytes
+    }
+
+    /// Decodes into `out`, which is exactly as long as [`Self::bytes`] says.
+    pub(crate) fn decode_into(self, out: &mut [u8]) {
+        assert_eq!(out.len(), self.bytes, "the caller made room for the blob");
+        let decoded = STANDARD.decode(self.text.as_bytes(), base64_simd::Out::from_slice(out));
+        assert!(decoded.is_ok(), "the blob was checked when it was read");
+    }
+}
+
+fn mistyped(text: impl Into<String>) -> ServiceError {
+    ServiceError::new(ErrorKind::Serialization, text)
+}
+
+impl<'v> Members<'v> {
+    /// The members of the request itself.
+    pub(crate) fn of_request(body: &'v Value<'v>) -> Result<Self, ServiceError> {
+        match body {
+            Value::Map(members) => Ok(Self { members }),
+            Value::List(_) => Err(mistyped(LIST_START)),
+            _ => Err(ServiceError::without_text(ErrorKind::Serialization)),
+        }
+    }
+
+    /// The members of a list's item or of a member; a null has none.
+    pub(crate) fn of(value: &'v Value<'v>) -> Result<Self, ServiceError> {
+        match value {
+            Value::Null => Ok(Self { members: &[] }),
+            Value::Map(members) => Ok(Self { members }),
+            Value::List(_) => Err(mistyped(LIST_START)),
+            _ => Err(mistyped("Expected null")),
+        }
+    }
+
+    fn get(self, name: &str) -> Option<&'v Value<'v>> {
+        let found = self.members.iter().rev().find(|(n, _)| n == name);
+        found.map(|(_, value)| value).filter(|v| **v != Value::Null)
+    }
+
+    /// Characters.
+    pub(crate) fn text(self, name: &str) -> Result<Option<&'v str>, ServiceError> {
+        match self.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Text(text)) => Ok(Some(text)),
+            Some(other) => Err(not_scalar(other, "an String")),
+        }
+    }
+
+    /// A whole number: fractions are cut down, large numbers saturate.
+    pub(crate) fn integer(self, name: &str) -> Result<Option<i64>, ServiceError> {
+        match self.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Integer(value)) => Ok(Some((*value).clamp(-INTEGER_MAX - 1, INTEGER_MAX))),
+            Some(Value::Float(value)) => {
+                let whole = value.floor().clamp(i32::MIN as f64, i32::MAX as f64);
+                Ok(Some(whole as i64))
+            }
+            Some(other) => Err(not_scalar(other, "an Integer")),
+        }
+    }
+
+    /// True or false.
+    pub(crate) fn boolean(self, name: &str) -> Result<Option<bool>, ServiceError> {
+        match self.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Boolean(value)) => Ok(Some(*value)),
+            Some(Value::Text(text)) => match text.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "1" => Ok(Some(true)),
+                "false" | "no" | "0" => Ok(Some(false)),
+                _ => Err(mistyped(format!(
+                    "'{}' can not be converted to an Boolean",
+                    echo(text).to_uppercase()
+                ))),
+            },
+            Some(other) => Err(not_scalar(other, "an Boolean")),
+        }
+    }
+
+    /// A moment in milliseconds since 1970; on the wire it is seconds with a fraction. May be
+    /// negative.
+    pub(crate) fn time_ms(self, name: &str) -> Result<Option<i64>, ServiceError> {
+        match self.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Integer(seconds)) => Ok(Some(seconds.saturating_mul(1000))),
+            // A float's cast saturates, and NaN, which JSON cannot say, would become zero.
+            Some(Value::Float(seconds)) => Ok(Some((seconds * 1000.0).round() as i64)),
+            Some(Value::Text(_)) => Err(mistyped(
+                "class java.lang.String can not be converted to milliseconds since epoch",
+            )),
+            Some(Value::Boolean(_)) => Err(mistyped(
+                "class java.lang.Boolean can not be converted to milliseconds since epoch",
+            )),
+            Some(other) => Err(not_scalar(other, "milliseconds since epoch")),
+        }
+    }
+
+    /// Bytes.
+    pub(crate) fn blob(self, name: &str) -> Result<Option<Blob<'v>>, ServiceError> {
+        match self.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Text(text)) => match STANDARD.check(text.as_bytes()) {
+                Ok(()) => Ok(Some(Blob {
+                    text,
+                    bytes: decoded_bytes(text.as_bytes()),
+                })),
+                Err(_) => Err(bad_base64(text)),
+            },
+            Some(other) => Err(not_scalar(other, "a Blob")),
+        }
+    }
+
+    /// A list.
+    pub(crate) fn list(self, name: &str) -> Result<Option<&'v [Value<'v>]>, ServiceError> {
+        match self.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::List(items)) => Ok(Some(items)),
+            Some(Value::Map(_)) => Err(mistyped(MAP_START)),
+            Some(_) => Err(mistyped("Expected list or null")),
+        }
+    }
+
+    /// A structure.
+    pub(crate) fn structure(self, name: &str) -> Result<Option<Members<'v>>, ServiceError> {
+        self.get(name).map(Members::of).transpose()
+    }
+
+    /// A map from text to text; only its shape is looked at.
+    pub(crate) fn map(self, name: &str) -> Result<(), ServiceError> {
+        match self.get(name) {
+            None | Some(Value::Null | Value::Map(_)) => Ok(()),
+            Some(Value::List(_)) => Err(mistyped(LIST_START)),
+            Some(_) => Err(mistyped("Expected map or null")),
+        }
+    }
+}
+
+/// A value of the wrong type where `wanted` should be.
+fn not_scalar(found: &Value<'_>, wanted: &str) -> ServiceError {
+    let class = match found {
+        Value::List(_) => return mistyped(LIST_START),
+        Value::Map(_) => return mistyped(MAP_START),
+        Value::Boolean(_) => "java.lang.Boolean",
+        Value::Text(_) => "java.lang.String",
+        Value::Integer(_) | Value::Float(_) | Value::Null => {
+            "com.amazon.coral.value.json.numbers.TruncatingBigNumber"
+        }
+    };
+    mistyped(format!("class {class} can not be converted to {wanted}"))
+}
+
+fn echo(text: &str) -> String {
+    text.chars().take(ECHO_CHARS_MAX).collect()
+}
+
+/// Decoded length of base64 that was checked.
+fn decoded_bytes(text: &[u8]) -> usize {
+    let padding = text.iter().rev().take_while(|b| **b == b'=').count();
+    text.len() / 4 * 3 - padding
+}
+
+/// Says what is wrong with base64 that did not decode.
+fn bad_base64(text: &str) -> ServiceError {
+    let head = format!("'{}' can not be converted to a Blob: ", echo(text));
+    let length = text.chars().count();
+    if !length.is_multiple_of(4) {
+        return mistyped(format!(
+            "{head}Base64 encoded length is expected a multiple of 4 bytes but found: {length}"
+        ));
+    }
+    let data = text.trim_end_matches('=');
+    let padding = text.len() - data.len();
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/');
+    if let Some(bad) = data.chars().find(|c| !legal(*c)) {
+        return mistyped(format!("{head}Invalid Base64 character: '{bad}'"));
+    }
+    if padding > 2 {
+        return mistyped(format!("{head}Invalid Base64 character: '='"));
+    }
+    mistyped(format!(
+        "{head}Invalid last non-pad Base64 character dectected"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+
+    fn refusal<T: std::fmt::Debug>(
+        body: &str,
+        read: impl FnOnce(Members<'_>) -> Result<T, ServiceError>,
+    ) -> String {
+        let value = json::parse(body.as_bytes()).unwrap();
+        let members = Members::of_request(&value).unwrap();
+        let error = read(members).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Serialization);
+        error.text.unwrap()
+    }
+
+    #[test]
+    fn texts_are_those_of_aws() {
+        let number = "class com.amazon.coral.value.json.numbers.TruncatingBigNumber";
+        assert_eq!(
+            refusal(r#"{"a":1}"#, |m| m.text("a").map(|_| ())),
+            format!("{number} can not be converted to an String")
+        );
+        assert_eq!(
+            refusal(r#"{"a":true}"#, |m| m.text("a").map(|_| ())),
+            "class java.lang.Boolean can not be converted to an String"
+        );
+        assert_eq!(
+            refusal(r#"{"a":"1"}"#, |m| m.integer("a")),
+            "class java.lang.String can not be converted to an Integer"
+        );
+        assert_eq!(refusal(r#"{"a":[]}"#, |m| m.integer("a")), LIST_START);
+        assert_eq!(refusal(r#"{"a":{}}"#, |m| m.boolean("a")), MAP_START);
+        assert_eq!(
+            refusal(r#"{"a":"hello"}"#, |m| m.boolean("a")),
+            "'HELLO' can not be converted to an Boolean"
+        );
+        assert_eq!(
+            refusal(r#"{"a":1}"#, |m| m.list("a").map(|_| ())),
+            "Expected list or null"
+        );
+        assert_eq!(
+            refusal(r#"{"a":1}"#, |m| m.structure("a").map(|_| ())),
+            "Expected null"
+        );
+        assert_eq!(
+            refusal(r#"{"a":1}"#, |m| m.map("a")),
+            "Expected map or null"
+        );
+        assert_eq!(
+            refusal(r#"{"a":"now"}"#, |m| m.time_ms("a")),
+            "class java.lang.String can not be converted to milliseconds since epoch"
+        );
+    }
+
+    #[test]
+    fn base64_is_told_what_is_wrong_with_it() {
+        let blob = |text: &str| {
+            refusal(&format!("{{\"a\":\"{text}\"}}"), |m| {
+                m.blob("a").map(|_| ())
+            })
+        };
+        assert_eq!(
+            blob("AAAAA"),
+            "'AAAAA' can not be converted to a Blob: Base64 encoded length is expected a multiple \
+             of 4 bytes but found: 5"
+        );
+        assert_eq!(
+            blob("=AAA"),
+            "'=AAA' can not be converted to a Blob: Invalid Base64 character: '='"
+        );
+        assert_eq!(
+            blob("AA*="),
+            "'AA*=' can not be converted to a Blob: Invalid Base64 character: '*'"
+        );
+        assert_eq!(
+            blob("YXN="),
+            "'YXN=' can not be converted to a Blob: Invalid last non-pad Base64 character dectected"
+        );
+    }
+
+    #[test]
+    fn numbers_saturate_and_floor() {
+        let value = json::parse(br#"{"a":1e12,"b":-0.5,"c":99999999999,"d":null}"#).unwrap();
+        let members = Members::of_request(&value).unwrap();
+        assert_eq!(members.integer("a").unwrap(), Some(INTEGER_MAX));
+        assert_eq!(members.integer("b").unwrap(), Some(-1));
+        assert_eq!(members.integer("c").unwrap(), Some(INTEGER_MAX));
+        assert_eq!(members.integer("d").unwrap(), None);
+    }
+
+    #[test]
+    fn times_are_seconds_with_a_fraction() {
+        let value = json::parse(br#"{"a":1458755727.016,"b":7,"c":-1.5}"#).unwrap();
+        let members = Members::of_request(&value).unwrap();
+        assert_eq!(members.time_ms("a").unwrap(), Some(1_458_755_727_016));
+        assert_eq!(members.time_ms("b").unwrap(), Some(7_000));
+        assert_eq!(members.time_ms("c").unwrap(), Some(-1_500));
+    }
+
+    #[test]
+    fn blobs_decode_in_place() {
+        for data in [&b""[..], b"a", b"ab", b"abc", b"happy streaming"] {
+            let text = STANDARD.encode_to_string(data);
+            let body = format!("{{\"a\":\"{text}\"}}");
+            let value = json::parse(body.as_bytes()).unwrap();
+            let blob = Members::of_request(&value).unwrap().blob("a").unwrap();
+            let blob = blob.unwrap();
+            let mut out = vec![0; blob.bytes()];
+            blob.decode_into(&mut out);
+            assert_eq!(out, data);
+        }
+    }
+}

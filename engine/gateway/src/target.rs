@@ -1,0 +1,93 @@
+//! The operation a request names, and the way to its action.
+
+use weir_reactor::Reactor;
+
+use crate::action;
+use crate::call::Call;
+use crate::error::ServiceError;
+use crate::member::Members;
+
+/// The value of `X-Amz-Target` before the dot.
+const SERVICE: &str = "Kinesis_20131202";
+
+/// An operation of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Operation {
+    CreateStream,
+    DeleteStream,
+    DescribeStream,
+    DescribeStreamSummary,
+    GetRecords,
+    GetShardIterator,
+    ListShards,
+    ListStreams,
+    PutRecord,
+    PutRecords,
+}
+
+impl Operation {
+    /// Reads the value of `X-Amz-Target`.
+    pub(crate) fn of_target(target: &str) -> Option<Self> {
+        let (service, name) = target.split_once('.')?;
+        if service != SERVICE {
+            return None;
+        }
+        Some(match name {
+            "CreateStream" => Self::CreateStream,
+            "DeleteStream" => Self::DeleteStream,
+            "DescribeStream" => Self::DescribeStream,
+            "DescribeStreamSummary" => Self::DescribeStreamSummary,
+            "GetRecords" => Self::GetRecords,
+            "GetShardIterator" => Self::GetShardIterator,
+            "ListShards" => Self::ListShards,
+            "ListStreams" => Self::ListStreams,
+            "PutRecord" => Self::PutRecord,
+            "PutRecords" => Self::PutRecords,
+            _ => return None,
+        })
+    }
+
+    /// Runs the action; its answer is the body of a 200.
+    pub(crate) async fn run<R: Reactor>(
+        self,
+        call: Call<'_, R>,
+        members: Members<'_>,
+    ) -> Result<Vec<u8>, ServiceError> {
+        match self {
+            Self::CreateStream => action::create_stream::answer(call, members).await,
+            Self::DeleteStream => action::delete_stream::answer(call, members).await,
+            Self::DescribeStream => action::describe_stream::answer(call, members),
+            Self::DescribeStreamSummary => action::describe_stream_summary::answer(call, members),
+            Self::GetRecords => action::get_records::answer(call, members).await,
+            Self::GetShardIterator => action::get_shard_iterator::answer(call, members).await,
+            Self::ListShards => action::list_shards::answer(call, members),
+            Self::ListStreams => action::list_streams::answer(call, members),
+            Self::PutRecord => action::put_record::answer(call, members).await,
+            Self::PutRecords => action::put_records::answer(call, members).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_name_operations() {
+        assert_eq!(
+            Operation::of_target("Kinesis_20131202.PutRecords"),
+            Some(Operation::PutRecords)
+        );
+        for target in [
+            "",
+            "PutRecords",
+            "Kinesis_20131202",
+            "Kinesis_20131202.",
+            "Kinesis_20131202.Nonsense",
+            "DynamoDB_20120810.PutRecords",
+            "kinesis_20131202.PutRecords",
+        ] {
+            assert_eq!(Operation::of_target(target), None, "{target}");
+        }
+    }
+}
