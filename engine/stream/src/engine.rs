@@ -1,298 +1,429 @@
-//! One core's engine: the doors through which sessions append, read and change what exists.
+//! One core's engine: what it knows, and the doors that need no module of their own.
+//!
+//! Owns: this core's shards, their quotas, the published snapshot, the expiry clock's tick. Never:
+//! bytes of batches ([`crate::append`], [`crate::read`]), another core's shards.
 
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use thiserror::Error;
-use weir_protocol::model::{Offset, Position, ShardId, StreamMode, StreamName, Timestamp};
-use weir_protocol::wire::request::ReadFrom;
-use weir_reactor::{Monotonic, Reactor};
+use futures_util::future::join_all;
+use rustc_hash::FxHashMap;
+use weir_log::{Log, ShardTip};
+use weir_protocol::limits::RETENTION_MS_MIN;
+use weir_protocol::model::{ShardId, StreamMode, StreamStatus, Timestamp};
+use weir_reactor::Mailbox;
+use weir_reactor::{Lane, Monotonic, Reactor};
 
-use crate::error::{AppendError, ControlError, ReadError};
-use crate::folder::CoreSeed;
-use crate::log_api::{Appended, ReadBatches};
-use crate::stream::{Stream, Streams};
+use crate::boot::retention_of;
+use crate::catalog::control::ControlRequest;
+use crate::cross_core::CoreAddress;
+use crate::folder::{CoreSeed, QuotaSwitch};
+use crate::ledger::ControlLedger;
+use crate::quota::{ReadQuota, WriteQuota};
+use crate::request::{CoreCounters, StartError};
+use crate::retention::ExpiryClock;
+use crate::stream::{Closed, Stream, Streams};
 
-/// Batches for one shard, in the producer's layout.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShardBatch {
-    /// The shard; must be the one in the batch.
-    pub shard: ShardId,
-    /// One whole batch.
-    pub bytes: Vec<u8>,
-}
-
-/// Where a batch was stored; durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stored {
-    /// Offset of its first record.
-    pub first_offset: Offset,
-    /// When it arrived.
-    pub arrival: Timestamp,
-}
-
-/// Asks for records of one shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReadRequest {
-    /// The shard.
-    pub shard: ShardId,
-    /// Where to begin.
-    pub from: ReadFrom,
-    /// Most bytes of batches wanted; at least one batch comes if there is one.
-    pub bytes_max: u32,
-    /// How long to wait for the first record, in milliseconds; 0 for not at all, at most
-    /// `READ_WAIT_MS_MAX`.
-    pub wait_ms: u32,
-    /// Whether the call counts against the pollers' quota of a metered shard.
-    pub polling: bool,
-}
-
-/// What was read on the shard's own core. Holds the log's memory: copy and drop it before waiting
-/// for a slow client.
-#[derive(Debug)]
-pub struct ReadHere<R> {
-    /// Whole batches; the first may begin before the offset asked for.
-    pub batches: ReadBatches<R>,
-    /// Where the read began, after resolving TRIM_HORIZON, LATEST and times: skip records below.
-    pub from: Offset,
-    /// Where to read on.
-    pub next: Offset,
-    /// One past the newest durable record.
-    pub tip: Offset,
-    /// How far `next` is behind the newest record in milliseconds; 0 at the tip.
-    pub behind_ms: u64,
-    /// Whether `next` is the end of a closed shard: nothing will ever follow.
-    pub at_end: bool,
-}
-
-/// What was read, copied; see [`ReadHere`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadOwned {
-    /// Whole batches; the first may begin before the offset asked for.
-    pub batches: Vec<u8>,
-    /// Records in them.
-    pub count: u32,
-    /// Where the read began, after resolving TRIM_HORIZON, LATEST and times: skip records below.
-    pub from: Offset,
-    /// Where to read on.
-    pub next: Offset,
-    /// One past the newest durable record.
-    pub tip: Offset,
-    /// How far `next` is behind the newest record in milliseconds; 0 at the tip.
-    pub behind_ms: u64,
-    /// Whether `next` is the end of a closed shard: nothing will ever follow.
-    pub at_end: bool,
-}
-
-/// Asks for a new stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CreateStream {
-    /// Its name.
-    pub name: StreamName,
-    /// How many shards.
-    pub shards: u32,
-    /// What meters them.
-    pub mode: StreamMode,
-    /// Retention in milliseconds; `None` for 24 hours.
-    pub retention_ms: Option<u64>,
-    /// Byte cap of the stream; `None` for no cap.
-    pub retain_bytes: Option<u64>,
-}
-
-/// Changed settings; what is `None` stays.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StreamChange {
-    /// New mode.
-    pub mode: Option<StreamMode>,
-    /// New retention in milliseconds.
-    pub retention_ms: Option<u64>,
-    /// New byte cap; `Some(0)` lifts it.
-    pub retain_bytes: Option<u64>,
-}
-
-/// What one core did since it started.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CoreCounters {
-    /// The core.
-    pub core: u32,
-    /// Open shards homed here.
-    pub shards: u64,
-    /// Batches admitted.
-    pub appended_batches: u64,
-    /// Records admitted.
-    pub appended_records: u64,
-    /// Bytes of keys and data admitted.
-    pub appended_bytes: u64,
-    /// Batches refused by a quota.
-    pub throttled_appends: u64,
-    /// Batches refused for another reason.
-    pub refused_appends: u64,
-    /// Reads answered.
-    pub reads: u64,
-    /// Records in the answers.
-    pub read_records: u64,
-    /// Bytes of batches in the answers.
-    pub read_bytes: u64,
-    /// Reads refused by a quota.
-    pub throttled_reads: u64,
-    /// Requests from other cores answered.
-    pub from_other_cores: u64,
-}
-
-/// Why an engine did not start.
-#[derive(Debug, Error)]
-#[error("core {core} could not start: {text}")]
-pub struct StartError {
-    /// The core.
-    pub core: u32,
-    /// What went wrong.
-    pub text: String,
-}
+/// How often expiry is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How many ticks the catalog's note of the expiry clock may be old.
+const TICKS_PER_NOTE: u32 = 10;
 
 /// One core's engine. A clone is the same engine.
-#[derive(Debug)]
 pub struct Engine<R: Reactor> {
-    inner: Rc<R>,
+    inner: Rc<Inner<R>>,
+}
+
+struct Inner<R: Reactor> {
+    reactor: R,
+    log: Log<R>,
+    core: u32,
+    addresses: Vec<CoreAddress>,
+    control: Mailbox<ControlRequest>,
+    published: RefCell<Arc<Streams>>,
+    homed: RefCell<FxHashMap<ShardId, Homed>>,
+    counted: RefCell<Counted>,
+    expiry: RefCell<ExpiryClock>,
+    /// Bytes of batches held for callers that wait.
+    held_bytes: Cell<usize>,
+    held_bytes_max: usize,
+    /// Requests from other cores being worked on.
+    in_progress: Cell<usize>,
+    stopping: Cell<bool>,
+    quota: QuotaSwitch,
+    state_delay: Duration,
+    account: String,
+    region: String,
+    seal_key: [u8; 32],
+}
+
+/// A shard of this core.
+#[derive(Debug)]
+pub(crate) struct Homed {
+    pub(crate) map_version: u32,
+    /// Whether its stream takes appends and reads.
+    pub(crate) is_usable: bool,
+    pub(crate) closed: Option<Closed>,
+    /// Present if the shard is metered.
+    pub(crate) write: Option<WriteQuota>,
+    /// Present if the shard is metered.
+    pub(crate) read: Option<ReadQuota>,
+}
+
+/// What this crate counts.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    pub(crate) appended_batches: u64,
+    pub(crate) appended_records: u64,
+    pub(crate) appended_bytes: u64,
+    pub(crate) throttled_appends: u64,
+    pub(crate) refused_appends: u64,
+    pub(crate) reads: u64,
+    pub(crate) read_records: u64,
+    pub(crate) read_bytes: u64,
+    pub(crate) throttled_reads: u64,
+    pub(crate) from_other_cores: u64,
 }
 
 impl<R: Reactor> Clone for Engine<R> {
     fn clone(&self) -> Self {
         Self {
-            inner: self.inner.clone(),
+            inner: Rc::clone(&self.inner),
         }
     }
 }
 
-#[expect(clippy::unused_async, reason = "signatures first")]
+impl<R: Reactor> fmt::Debug for Engine<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("core", &self.inner.core)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<R: Reactor> Engine<R> {
     /// Opens this core's log and starts answering other cores.
-    pub async fn start(_reactor: R, _seed: CoreSeed) -> Result<Self, StartError> {
-        unimplemented!()
+    pub async fn start(reactor: R, seed: CoreSeed) -> Result<Self, StartError> {
+        let core = seed.core;
+        let ledger = Rc::new(ControlLedger::new(seed.control.clone()));
+        let log = Log::open(
+            reactor.clone(),
+            seed.identity,
+            seed.settings,
+            seed.log,
+            ledger,
+        );
+        let log = log.await.map_err(|error| StartError {
+            core,
+            text: error.to_string(),
+        })?;
+        let now = reactor.monotonic();
+        let expiry = match seed.expiry {
+            Some(account) => ExpiryClock::resume(account, now),
+            None => ExpiryClock::new(Timestamp::from_millis(reactor.wall_ms()), now),
+        };
+        let inner = Inner {
+            log,
+            core,
+            addresses: seed.addresses,
+            control: seed.control,
+            published: RefCell::default(),
+            homed: RefCell::default(),
+            counted: RefCell::default(),
+            expiry: RefCell::new(expiry),
+            held_bytes: Cell::new(0),
+            held_bytes_max: seed.held_bytes_max,
+            in_progress: Cell::new(0),
+            stopping: Cell::new(false),
+            quota: seed.quota,
+            state_delay: seed.state_delay,
+            account: seed.account,
+            region: seed.region,
+            seal_key: seed.seal_key,
+            reactor,
+        };
+        let engine = Self {
+            inner: Rc::new(inner),
+        };
+        engine.take_in(seed.streams);
+        engine.listen(seed.requests, seed.publications);
+        engine.start_ticking();
+        Ok(engine)
     }
 
     /// This core's number.
     pub fn core(&self) -> u32 {
-        unimplemented!()
+        self.inner.core
     }
 
     /// How many cores serve the folder.
     pub fn cores(&self) -> u32 {
-        unimplemented!()
+        self.inner.addresses.len() as u32
     }
 
     /// What exists, as last published to this core.
     pub fn streams(&self) -> Arc<Streams> {
-        unimplemented!()
+        Arc::clone(&self.inner.published.borrow())
     }
 
-    /// Admits one batch for a shard of this core: decodes it, verifies checksum and records,
-    /// checks stream, shard, owner and quota, and appends it. It is stored when
-    /// [`Self::wait_durable`] of its end returns. On [`AppendError::Busy`] nothing happened: wait
-    /// for [`Self::room`] and try again.
-    pub fn append_here(&self, _batch: &[u8]) -> Result<Appended, AppendError> {
-        unimplemented!()
+    /// Works by a new snapshot: homes what is new here, forgets what is gone.
+    pub(crate) fn take_in(&self, streams: Arc<Streams>) {
+        let before = self.inner.published.replace(Arc::clone(&streams));
+        for stream in streams.all() {
+            let known = before.by_id(stream.id);
+            if known.is_some_and(|known| Arc::ptr_eq(known, stream)) {
+                continue;
+            }
+            if stream.status == StreamStatus::Deleting {
+                self.forget(stream);
+            } else {
+                self.home(stream);
+            }
+        }
+        for stream in before.all() {
+            if streams.by_id(stream.id).is_none() {
+                self.forget(stream);
+            }
+        }
     }
 
-    /// Completes when buffer space was freed or the log's state changed.
-    pub async fn room(&self) {
-        unimplemented!()
+    fn home(&self, stream: &Stream) {
+        let now = self.monotonic();
+        let retention = retention_of(stream);
+        let is_metered = match self.inner.quota {
+            QuotaSwitch::Mode => stream.mode == StreamMode::Provisioned,
+            QuotaSwitch::Aws => true,
+            QuotaSwitch::Off => false,
+        };
+        let mut homed = self.inner.homed.borrow_mut();
+        for shard in &stream.shards {
+            let id = stream.shard_id(shard.index);
+            if shard.core != self.core() {
+                // This core's log may hold records of it from a run with other cores.
+                self.inner.log.set_retention(id, retention);
+                continue;
+            }
+            self.inner.log.add_shard(ShardTip::empty(id), retention);
+            self.inner.log.set_retention(id, retention);
+            // A bucket that was emptied must not be full again because a setting changed.
+            let known = homed.remove(&id);
+            let (write, read) = known.map_or((None, None), |known| (known.write, known.read));
+            let metered = Homed {
+                map_version: stream.map_version,
+                is_usable: stream.is_usable(),
+                closed: shard.closed,
+                write: is_metered.then(|| write.unwrap_or_else(|| WriteQuota::new(now))),
+                read: is_metered.then(|| read.unwrap_or_else(|| ReadQuota::new(now))),
+            };
+            homed.insert(id, metered);
+        }
     }
 
-    /// Everything of this core's log below this position is durable.
-    pub fn durable(&self) -> Position {
-        unimplemented!()
+    fn forget(&self, stream: &Stream) {
+        for shard in &stream.shards {
+            let id = stream.shard_id(shard.index);
+            self.inner.homed.borrow_mut().remove(&id);
+            self.inner.log.remove_shard(id);
+        }
     }
 
-    /// Completes when everything below `end` is durable; an error means that this is not known.
-    pub async fn wait_durable(&self, _end: Position) -> Result<(), AppendError> {
-        unimplemented!()
+    fn start_ticking(&self) {
+        let engine = self.clone();
+        self.inner.reactor.spawn(Lane::Background, async move {
+            let mut ticks = 0_u32;
+            while !engine.is_stopping() {
+                engine.inner.log.expire(engine.tick());
+                if ticks.is_multiple_of(TICKS_PER_NOTE) {
+                    engine.note_expiry();
+                }
+                ticks = ticks.wrapping_add(1);
+                engine.inner.reactor.sleep(TICK).await;
+            }
+        });
     }
 
-    /// Reads a shard of this core, waiting for the first record if asked to.
-    pub async fn read_here(&self, _request: &ReadRequest) -> Result<ReadHere<R>, ReadError> {
-        unimplemented!()
+    /// Moves the expiry clock.
+    fn tick(&self) -> Timestamp {
+        let streams = self.inner.published.borrow();
+        let longest_ms = streams.all().map(|stream| stream.retention_ms).max();
+        let longest_ms = longest_ms.unwrap_or(RETENTION_MS_MIN);
+        self.inner
+            .expiry
+            .borrow_mut()
+            .tick(self.wall(), self.monotonic(), longest_ms)
     }
 
-    /// Appends batches of any shards, each on its own core; answers in the same order when all are
-    /// durable or refused. Batches of one shard keep their order.
-    pub async fn append(&self, _batches: Vec<ShardBatch>) -> Vec<Result<Stored, AppendError>> {
-        unimplemented!()
+    /// Has the catalog note the expiry clock; all cores' clocks agree, so one core does. A note
+    /// that finds no room is made up for by the next.
+    fn note_expiry(&self) {
+        if self.core() == 0 {
+            let account = self.inner.expiry.borrow().account();
+            self.inner
+                .control
+                .send(ControlRequest::Expiry { account })
+                .ok();
+        }
     }
 
-    /// Reads any shard.
-    pub async fn read(&self, _request: ReadRequest) -> Result<ReadOwned, ReadError> {
-        unimplemented!()
-    }
-
-    /// The offset that `from` means now.
-    pub async fn seek(&self, _shard: ShardId, _from: ReadFrom) -> Result<Offset, ReadError> {
-        unimplemented!()
-    }
-
-    /// Creates a stream; durable and known on every core when it returns. It is still CREATING
-    /// then if the folder has a state delay.
-    pub async fn create_stream(&self, _create: CreateStream) -> Result<Arc<Stream>, ControlError> {
-        unimplemented!()
-    }
-
-    /// Deletes a stream; no append or read is taken when it returns. The name is free again after
-    /// the folder's state delay.
-    pub async fn delete_stream(&self, _name: &StreamName) -> Result<(), ControlError> {
-        unimplemented!()
-    }
-
-    /// Changes a stream's settings.
-    pub async fn update_stream(
-        &self,
-        _name: &StreamName,
-        _change: StreamChange,
-    ) -> Result<Arc<Stream>, ControlError> {
-        unimplemented!()
-    }
-
-    /// Refuses new work, drains and seals this core's log.
+    /// Refuses new work, drains and seals this core's log. The core's main task may end when it
+    /// returns.
     pub async fn close(&self) {
-        unimplemented!()
+        self.inner.stopping.set(true);
+        self.tick();
+        self.note_expiry();
+        self.inner.log.close().await;
+        self.leave().await;
     }
 
     /// This core's counters.
     pub fn counters(&self) -> CoreCounters {
-        unimplemented!()
+        let counted = self.inner.counted.borrow();
+        CoreCounters {
+            core: self.core(),
+            shards: self.inner.homed.borrow().len() as u64,
+            appended_batches: counted.appended_batches,
+            appended_records: counted.appended_records,
+            appended_bytes: counted.appended_bytes,
+            throttled_appends: counted.throttled_appends,
+            refused_appends: counted.refused_appends,
+            reads: counted.reads,
+            read_records: counted.read_records,
+            read_bytes: counted.read_bytes,
+            throttled_reads: counted.throttled_reads,
+            from_other_cores: counted.from_other_cores,
+            waiting_bytes: self.inner.held_bytes.get() as u64,
+            log_state: self.inner.log.state(),
+            log: self.inner.log.counters(),
+        }
     }
 
     /// Every core's counters, in core order; a core that cannot answer now is left out.
     pub async fn all_counters(&self) -> Vec<CoreCounters> {
-        unimplemented!()
+        let asked = (0..self.cores()).map(|core| async move {
+            if core == self.core() {
+                Some(self.counters())
+            } else {
+                self.counters_there(core).await
+            }
+        });
+        join_all(asked).await.into_iter().flatten().collect()
     }
 
     /// The folder's secret for sealing read positions: made at its first start, the same after
     /// each restart.
     pub fn seal_key(&self) -> [u8; 32] {
-        unimplemented!()
+        self.inner.seal_key
     }
 
     /// The account that streams are stored under.
     pub fn account(&self) -> &str {
-        unimplemented!()
+        &self.inner.account
     }
 
     /// The region that streams are stored under.
     pub fn region(&self) -> &str {
-        unimplemented!()
+        &self.inner.region
     }
 
     /// The wall clock.
     pub fn wall(&self) -> Timestamp {
-        unimplemented!()
+        Timestamp::from_millis(self.inner.reactor.wall_ms())
     }
 
     /// The clock that never goes back.
     pub fn monotonic(&self) -> Monotonic {
-        unimplemented!()
+        self.inner.reactor.monotonic()
     }
 
     /// The machine.
     pub fn reactor(&self) -> &R {
-        &self.inner
+        &self.inner.reactor
+    }
+
+    pub(crate) fn log(&self) -> &Log<R> {
+        &self.inner.log
+    }
+
+    pub(crate) fn address(&self, core: u32) -> &CoreAddress {
+        &self.inner.addresses[core as usize]
+    }
+
+    pub(crate) fn control(&self) -> &Mailbox<ControlRequest> {
+        &self.inner.control
+    }
+
+    pub(crate) fn state_delay(&self) -> Duration {
+        self.inner.state_delay
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.inner.stopping.get()
+    }
+
+    /// Runs `act` on a shard of this core; `None` if it is not one.
+    pub(crate) fn with_homed<T>(
+        &self,
+        shard: ShardId,
+        act: impl FnOnce(&mut Homed) -> T,
+    ) -> Option<T> {
+        self.inner.homed.borrow_mut().get_mut(&shard).map(act)
+    }
+
+    pub(crate) fn count(&self, act: impl FnOnce(&mut Counted)) {
+        act(&mut self.inner.counted.borrow_mut());
+    }
+
+    /// Holds `bytes` of the core's memory for a request that waits; `None` at the ceiling. One
+    /// request passes always, so that none is too large.
+    pub(crate) fn hold(&self, bytes: usize) -> Option<Held<R>> {
+        let held = self.inner.held_bytes.get();
+        if held > 0 && held.saturating_add(bytes) > self.inner.held_bytes_max {
+            return None;
+        }
+        self.inner.held_bytes.set(held + bytes);
+        Some(Held {
+            engine: self.clone(),
+            bytes,
+        })
+    }
+
+    /// Takes a place among the requests of other cores that are worked on; `None` if `most` are.
+    pub(crate) fn enter(&self, most: usize) -> Option<Place<R>> {
+        let taken = self.inner.in_progress.get();
+        if taken >= most {
+            return None;
+        }
+        self.inner.in_progress.set(taken + 1);
+        Some(Place {
+            engine: self.clone(),
+        })
+    }
+}
+
+/// Memory held for a request; given back when dropped.
+pub(crate) struct Held<R: Reactor> {
+    engine: Engine<R>,
+    bytes: usize,
+}
+
+impl<R: Reactor> Drop for Held<R> {
+    fn drop(&mut self) {
+        let held = &self.engine.inner.held_bytes;
+        held.set(held.get() - self.bytes);
+    }
+}
+
+/// A place among the requests that are worked on; given back when dropped.
+pub(crate) struct Place<R: Reactor> {
+    engine: Engine<R>,
+}
+
+impl<R: Reactor> Drop for Place<R> {
+    fn drop(&mut self) {
+        let taken = &self.engine.inner.in_progress;
+        taken.set(taken.get() - 1);
     }
 }

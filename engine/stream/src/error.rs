@@ -14,6 +14,14 @@ pub enum AppendError {
     /// The bytes are not a batch, or break a limit.
     #[error("{0}")]
     InvalidBatch(#[from] BatchError),
+    /// The batch does not fit a segment of this folder.
+    #[error("a batch of {bytes} bytes does not fit a segment of {limit} bytes")]
+    TooLong {
+        /// Bytes of the batch.
+        bytes: usize,
+        /// Bytes of a segment, which also holds a header and a footer.
+        limit: usize,
+    },
     /// No stream of this number.
     #[error("stream number {} does not exist", .stream.get())]
     StreamNotFound {
@@ -91,7 +99,7 @@ impl AppendError {
     /// Its code on the wire.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::InvalidBatch(_) => ErrorCode::InvalidBatch,
+            Self::InvalidBatch(_) | Self::TooLong { .. } => ErrorCode::InvalidBatch,
             Self::StreamNotFound { .. } => ErrorCode::StreamNotFound,
             Self::StreamNotActive { .. } => ErrorCode::StreamNotActive,
             Self::ShardNotFound { .. } => ErrorCode::ShardNotFound,

@@ -1,9 +1,27 @@
-//! Opening a data folder.
+//! A data folder as a server opens it: options in, one seed per core and a control thread out.
+//!
+//! Owns: the folder's lock, the control thread. Never: the order of opening, which is
+//! [`crate::boot`].
 
+use std::fmt;
 use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
+use weir_log::{FolderIdentity, LogParts, LogSettings};
+use weir_reactor::{
+    CorePlan, FolderLock, Inbox, Mailbox, PlainDisk, choose_cpus, start_cores, start_thread,
+};
+
+use crate::boot::{Opened, open_in};
+use crate::catalog::control::ControlRequest;
+use crate::cross_core::{CoreAddress, CoreRequest, Publication};
 use crate::error::OpenFolderError;
+use crate::retention::ExpiryAccount;
+use crate::stream::Streams;
 
 /// What a server is told about its data folder.
 #[derive(Debug, Clone)]
@@ -52,23 +70,140 @@ pub struct OpenFolder {
 }
 
 /// All that one core's engine starts from.
-#[derive(Debug)]
-pub struct CoreSeed {}
+pub struct CoreSeed {
+    pub(crate) core: u32,
+    pub(crate) identity: FolderIdentity,
+    pub(crate) settings: LogSettings,
+    pub(crate) log: LogParts,
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) addresses: Vec<CoreAddress>,
+    pub(crate) requests: Inbox<CoreRequest>,
+    pub(crate) publications: Inbox<Publication>,
+    pub(crate) control: Mailbox<ControlRequest>,
+    pub(crate) quota: QuotaSwitch,
+    pub(crate) state_delay: Duration,
+    pub(crate) account: String,
+    pub(crate) region: String,
+    pub(crate) seal_key: [u8; 32],
+    pub(crate) expiry: Option<ExpiryAccount>,
+    pub(crate) held_bytes_max: usize,
+}
 
-/// The control thread's handle.
+impl fmt::Debug for CoreSeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CoreSeed")
+            .field("core", &self.core)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The control thread's handle; holds the folder's lock.
 #[derive(Debug)]
-pub struct Control {}
+pub struct Control {
+    requests: ControlMailbox,
+    thread: JoinHandle<()>,
+    _lock: FolderLock,
+}
+
+struct ControlMailbox(Mailbox<ControlRequest>);
+
+impl fmt::Debug for ControlMailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ControlMailbox")
+    }
+}
 
 impl Control {
     /// Ends the control thread after the requests it has, and waits for it. To be called after
     /// every engine was closed. The folder's lock ends with it.
     pub fn stop(self) {
-        unimplemented!()
+        let mut request = ControlRequest::Stop;
+        // The thread empties its mailbox, so room comes.
+        while let Err(refused) = self.requests.0.send(request) {
+            if self.thread.is_finished() {
+                break;
+            }
+            request = refused;
+            weir_reactor::pause(Duration::from_millis(1));
+        }
+        if self.thread.join().is_err() {
+            tracing::error!("the control thread panicked");
+        }
     }
 }
 
 /// Locks the folder, reads its FORMAT file and catalog and recovers all logs. Blocks; for the boot
 /// thread, before cores start.
-pub fn open_folder(_options: &FolderOptions) -> Result<OpenFolder, OpenFolderError> {
-    unimplemented!()
+pub fn open_folder(options: &FolderOptions) -> Result<OpenFolder, OpenFolderError> {
+    let folder = options.path.display().to_string();
+    let failed = |text: String| OpenFolderError::Io {
+        folder: folder.clone(),
+        text,
+    };
+    std::fs::create_dir_all(&options.path).map_err(|error| failed(error.to_string()))?;
+    let lock = FolderLock::take(&options.path).map_err(|error| OpenFolderError::Locked {
+        text: error.to_string(),
+    })?;
+
+    let Opened {
+        cores,
+        control,
+        mailbox,
+        report,
+    } = recover_on_a_core(options)?;
+    let thread = start_thread("control", None, move || block_on(control.run()))
+        .map_err(|error| failed(format!("the control thread could not be started: {error}")))?;
+    let control = Control {
+        requests: ControlMailbox(mailbox),
+        thread,
+        _lock: lock,
+    };
+    Ok(OpenFolder {
+        cores,
+        control,
+        report,
+    })
+}
+
+/// Recovery reads the disk as a core does, so it runs on one, before the real ones start.
+fn recover_on_a_core(options: &FolderOptions) -> Result<Opened<PlainDisk>, OpenFolderError> {
+    let folder = options.path.display().to_string();
+    let failed = |text: String| OpenFolderError::Io {
+        folder: folder.clone(),
+        text,
+    };
+    let cpus = choose_cpus(1).map_err(|error| failed(error.to_string()))?;
+    let plan = CorePlan {
+        cpus,
+        folder: options.path.clone(),
+    };
+    let options = options.clone();
+    let running = start_cores(&plan, move |reactor| {
+        let options = options.clone();
+        async move { open_in(&reactor, &PlainDisk::new(&options.path), &options).await }
+    })
+    .map_err(|error| failed(error.to_string()))?;
+    let opened = running.join().pop().flatten();
+    opened.unwrap_or_else(|| Err(failed("recovery panicked".to_owned())))
+}
+
+/// Runs a future on this thread, asleep while it waits.
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(done) = work.as_mut().poll(&mut context) {
+            return done;
+        }
+        std::thread::park();
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
 }

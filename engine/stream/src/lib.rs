@@ -9,17 +9,30 @@
 //! the engines start from.
 #![warn(missing_docs)]
 
+mod append;
+mod boot;
+mod catalog;
+mod control_plane;
+mod cross_core;
 mod engine;
 mod error;
 mod folder;
-mod log_api;
+mod format;
+mod iterator;
+mod ledger;
+mod quota;
+mod read;
+mod request;
+mod retention;
+mod shard;
 mod stream;
 
-pub use engine::{
-    CoreCounters, CreateStream, Engine, ReadHere, ReadOwned, ReadRequest, ShardBatch, StartError,
-    Stored, StreamChange,
-};
+pub use engine::Engine;
 pub use error::{AppendError, ControlError, OpenFolderError, ReadError};
 pub use folder::{Control, CoreSeed, FolderOptions, OpenFolder, QuotaSwitch, open_folder};
-pub use log_api::{Appended, ReadBatches};
+pub use request::{
+    CoreCounters, CreateStream, ReadHere, ReadOwned, ReadRequest, ShardBatch, StartError, Stored,
+    StreamChange,
+};
 pub use stream::{Closed, Shard, Stream, Streams};
+pub use weir_log::{Appended, LogCounters, LogState, ReadBatches};

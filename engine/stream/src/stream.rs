@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::shard::routing::Routes;
 use rustc_hash::FxHashMap;
 use weir_protocol::model::{
     HashKey, HashKeyRange, Offset, ShardId, ShardIndex, StreamId, StreamMode, StreamName,
@@ -14,18 +15,25 @@ use weir_protocol::model::{
 /// All streams of the folder at one moment.
 #[derive(Debug, Default)]
 pub struct Streams {
+    /// Those of the account and region that the server was started with.
     by_name: BTreeMap<StreamName, Arc<Stream>>,
     by_id: FxHashMap<StreamId, Arc<Stream>>,
 }
 
 impl Streams {
-    /// The snapshot that holds `streams`.
-    pub fn new(streams: impl IntoIterator<Item = Arc<Stream>>) -> Self {
+    /// The snapshot that holds `named`, and `others`, which have no name under the server's account
+    /// and region but are kept all the same.
+    pub(crate) fn new(
+        named: impl IntoIterator<Item = Arc<Stream>>,
+        others: impl IntoIterator<Item = Arc<Stream>>,
+    ) -> Self {
         let mut all = Self::default();
-        for stream in streams {
-            all.by_name.insert(stream.name.clone(), stream.clone());
+        for stream in named {
+            all.by_name.insert(stream.name.clone(), Arc::clone(&stream));
             all.by_id.insert(stream.id, stream);
         }
+        all.by_id
+            .extend(others.into_iter().map(|stream| (stream.id, stream)));
         all
     }
 
@@ -45,6 +53,11 @@ impl Streams {
         self.by_name.values()
     }
 
+    /// Every stream of the folder, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Stream>> {
+        self.by_id.values()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.by_name.len()
@@ -58,6 +71,7 @@ impl Streams {
 
 /// One stream at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stream {
     /// Its number; never used twice in a folder.
     pub id: StreamId,
@@ -77,6 +91,8 @@ pub struct Stream {
     pub map_version: u32,
     /// All shards, in index order.
     pub shards: Vec<Shard>,
+    /// The way from a hash key to an open shard.
+    pub(crate) routes: Routes,
 }
 
 /// One shard at one moment.
@@ -110,10 +126,7 @@ pub struct Closed {
 impl Stream {
     /// The open shard that takes `key`.
     pub fn route(&self, key: HashKey) -> &Shard {
-        self.shards
-            .iter()
-            .find(|shard| shard.closed.is_none() && shard.range.contains(key))
-            .expect("open shards tile the hash space")
+        &self.shards[self.routes.place(key)]
     }
 
     /// The shard of this index, open or closed.

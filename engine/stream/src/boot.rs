@@ -1,0 +1,397 @@
+//! Opens a folder, in the order that keeps every promise.
+//!
+//! Owns: the steps between a locked folder and running cores. Never: threads; the simulator runs
+//! the same steps.
+//!
+//! The order: FORMAT, catalog, one more incarnation noted durably, every log recovered, transitions
+//! that a stop cut short ended, shards homed. Nothing of a log is written before the incarnation is
+//! durable; no core serves before every log of the folder is recovered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use weir_log::{
+    FolderIdentity, LogParts, LogSeed, LogSettings, RecoveredLog, Retention, SEGMENT_BYTES_DEFAULT,
+    SealedSegment, ShardTip, recover,
+};
+use weir_protocol::limits::{KIB, MIB};
+use weir_protocol::model::{LogId, Offset, ShardId, StreamStatus};
+use weir_reactor::{BlockingDisk, Disk, Mailbox, Reactor, mailbox};
+
+use crate::catalog::control::{ControlPlane, ControlRequest, REQUESTS_MAX};
+use crate::catalog::model::Model;
+use crate::catalog::store::{Catalog, CatalogError, Contents, Namespace};
+use crate::cross_core::CoreAddress;
+use crate::error::OpenFolderError;
+use crate::folder::{CoreSeed, FolderOptions};
+use crate::format::{self, FORMAT_VERSION, FormatError};
+use crate::stream::{Stream, Streams};
+
+/// Bytes of the disk that new segments leave free: the catalog must be able to note a deletion on
+/// a disk that records have filled.
+const DISK_RESERVE_BYTES: u64 = 64 * MIB as u64;
+
+/// A folder that was opened.
+pub(crate) struct Opened<D: BlockingDisk> {
+    pub(crate) cores: Vec<CoreSeed>,
+    /// To be run, on a thread of its own or as a task.
+    pub(crate) control: ControlPlane<D>,
+    /// The way to it.
+    pub(crate) mailbox: Mailbox<ControlRequest>,
+    pub(crate) report: Vec<String>,
+}
+
+/// Opens the folder that `reactor` and `disk` both see.
+pub(crate) async fn open_in<R: Reactor, D: BlockingDisk>(
+    reactor: &R,
+    disk: &D,
+    options: &FolderOptions,
+) -> Result<Opened<D>, OpenFolderError> {
+    if options.cores == 0 {
+        return Err(OpenFolderError::Options {
+            text: "0 cores, expected at least 1".to_owned(),
+        });
+    }
+    let cores = options.cores as u32;
+    let folder = options.path.display().to_string();
+    let logs = found_logs(reactor)
+        .await
+        .map_err(|error| io_error(&folder, &error))?;
+    let identity = identity_of(reactor, disk, options, logs.is_empty())?;
+    let (catalog, mut contents) = open_catalog(reactor, disk, options, logs.is_empty())?;
+    let failed = |error: CatalogError| catalog_error(&folder, &error);
+    let life = catalog.begin_life(cores).map_err(failed)?;
+
+    let mut report = Vec::new();
+    let mut recovered = Vec::new();
+    for log in logs {
+        let ledger = catalog.ledger(log).map_err(failed)?;
+        let found = recover(reactor, identity, log, life.incarnation, &ledger).await;
+        let found = found.map_err(|error| OpenFolderError::Log {
+            folder: folder.clone(),
+            log: log.to_string(),
+            text: error.to_string(),
+        })?;
+        report.push(found.report.to_string());
+        recovered.push(found);
+    }
+    let is_clean = contents.is_clean && recovered.iter().all(|log| log.clean);
+
+    end_transitions(&catalog, &mut contents, cores).map_err(failed)?;
+    let seal_key = contents.seal_key;
+    let expiry = contents.expiry;
+    let model = Model::new(&mut contents, cores);
+    let streams = model.snapshot();
+    let homes = Homes::new(&streams, &recovered, is_clean);
+
+    let (mailbox, requests) = mailbox(REQUESTS_MAX);
+    let mut addresses = Vec::new();
+    let mut ends = Vec::new();
+    for _ in 0..cores {
+        let (address, asked, published) = CoreAddress::new();
+        addresses.push(address);
+        ends.push((asked, published));
+    }
+    let settings = log_settings(options, identity, life.incarnation);
+    let logs = Logs::new(recovered, cores, life.has_cores_changed);
+    let mut seeds = Vec::new();
+    for (core, (requests, publications)) in (0..).zip(ends) {
+        let (shards, elsewhere) = homes.of_core(core);
+        let (seed, foreign, adopted) = logs.of_core(core);
+        seeds.push(CoreSeed {
+            core,
+            identity,
+            settings,
+            log: LogParts {
+                seed,
+                foreign,
+                adopted,
+                shards,
+                elsewhere,
+            },
+            streams: Arc::clone(&streams),
+            addresses: addresses.clone(),
+            requests,
+            publications,
+            control: mailbox.clone(),
+            quota: options.quota,
+            state_delay: options.state_delay,
+            account: options.account.clone(),
+            region: options.region.clone(),
+            seal_key,
+            expiry,
+            held_bytes_max: (share(options, 8)).max(32 * MIB as usize),
+        });
+    }
+    let control = ControlPlane {
+        catalog,
+        model,
+        requests,
+        cores: addresses.into_iter().map(Some).collect(),
+        state_delay: options.state_delay,
+    };
+    Ok(Opened {
+        cores: seeds,
+        control,
+        mailbox,
+        report,
+    })
+}
+
+fn io_error(folder: &str, error: &std::io::Error) -> OpenFolderError {
+    OpenFolderError::Io {
+        folder: folder.to_owned(),
+        text: error.to_string(),
+    }
+}
+
+fn catalog_error(folder: &str, error: &CatalogError) -> OpenFolderError {
+    OpenFolderError::Catalog {
+        folder: folder.to_owned(),
+        text: error.to_string(),
+    }
+}
+
+/// Numbers of the folders called `log-0000` and so on, ascending.
+async fn found_logs<R: Reactor>(reactor: &R) -> std::io::Result<Vec<LogId>> {
+    let entries = reactor.disk().list("").await?;
+    let number = |name: &str| name.strip_prefix("log-")?.parse().ok();
+    let folders = entries.iter().filter(|entry| entry.is_folder);
+    let mut logs: Vec<LogId> = folders
+        .filter_map(|entry| number(&entry.name).map(LogId))
+        .collect();
+    logs.sort_unstable();
+    Ok(logs)
+}
+
+/// What the FORMAT file says; a folder without logs gets one.
+fn identity_of<R: Reactor, D: BlockingDisk>(
+    reactor: &R,
+    disk: &D,
+    options: &FolderOptions,
+    is_new: bool,
+) -> Result<FolderIdentity, OpenFolderError> {
+    let folder = options.path.display().to_string();
+    let file = options.path.join(format::FILE).display().to_string();
+    let found = format::read(disk).map_err(|error| match error {
+        FormatError::Newer { found } => {
+            let known = FORMAT_VERSION;
+            OpenFolderError::NewerFormat {
+                folder: folder.clone(),
+                found,
+                known,
+            }
+        }
+        FormatError::Nonsense(text) => OpenFolderError::Format {
+            file: file.clone(),
+            text,
+        },
+        FormatError::Io(error) => io_error(&folder, &error),
+    })?;
+    if let Some(identity) = found {
+        return Ok(identity);
+    }
+    if !is_new {
+        let text = "it is missing, and the folder holds logs".to_owned();
+        return Err(OpenFolderError::Format { file, text });
+    }
+    let segment_bytes = options.segment_bytes.unwrap_or(SEGMENT_BYTES_DEFAULT);
+    if !format::is_segment_size(segment_bytes) {
+        let text = format!("a segment cannot have {segment_bytes} bytes: expected whole blocks");
+        return Err(OpenFolderError::Options { text });
+    }
+    let identity = FolderIdentity {
+        folder: reactor.random(),
+        segment_bytes,
+    };
+    format::write(disk, identity).map_err(|error| io_error(&folder, &error))?;
+    Ok(identity)
+}
+
+fn open_catalog<R: Reactor, D: BlockingDisk>(
+    reactor: &R,
+    disk: &D,
+    options: &FolderOptions,
+    is_new: bool,
+) -> Result<(Catalog<D>, Contents), OpenFolderError> {
+    let folder = options.path.display().to_string();
+    let failed = |error: CatalogError| catalog_error(&folder, &error);
+    if !Catalog::exists(disk).map_err(|error| io_error(&folder, &error))? {
+        if !is_new {
+            let text = "it is missing, and the folder holds logs".to_owned();
+            return Err(OpenFolderError::Catalog { folder, text });
+        }
+        let mut seal_key = [0; 32];
+        for part in seal_key.chunks_exact_mut(8) {
+            part.copy_from_slice(&reactor.random().to_le_bytes());
+        }
+        Catalog::create(disk, seal_key).map_err(failed)?;
+    }
+    let (account, region) = (options.account.clone(), options.region.clone());
+    let catalog = Catalog::open(disk, Namespace { account, region }).map_err(failed)?;
+    let contents = catalog.read(options.cores as u32).map_err(failed)?;
+    Ok((catalog, contents))
+}
+
+/// Ends what a stop cut short: what was being created is there, what was being deleted is gone.
+fn end_transitions<D: BlockingDisk>(
+    catalog: &Catalog<D>,
+    contents: &mut Contents,
+    cores: u32,
+) -> Result<(), CatalogError> {
+    let mut changed = false;
+    for stream in &contents.named {
+        match stream.status {
+            StreamStatus::Creating => {
+                let mut active = stream.clone();
+                active.status = StreamStatus::Active;
+                catalog.put_stream(&active, contents.next_stream)?;
+            }
+            StreamStatus::Deleting => catalog.remove_stream(&stream.name)?,
+            StreamStatus::Active | StreamStatus::Updating => continue,
+        }
+        changed = true;
+    }
+    if changed {
+        *contents = catalog.read(cores)?;
+    }
+    Ok(())
+}
+
+/// An even share of a fraction of the memory, for one core.
+fn share(options: &FolderOptions, fraction: u64) -> usize {
+    (options.memory_bytes / fraction / options.cores as u64) as usize
+}
+
+fn log_settings(
+    options: &FolderOptions,
+    identity: FolderIdentity,
+    incarnation: u64,
+) -> LogSettings {
+    let segment_bytes = identity.segment_bytes;
+    let block = u64::from(weir_protocol::limits::BLOCK_BYTES);
+    // Small segments, which tests have, get small frames: a segment holds several.
+    let frame_bytes = (512 * u64::from(KIB))
+        .min(segment_bytes / 8)
+        .next_multiple_of(block);
+    let reserve = options
+        .reserve_bytes
+        .div_ceil(segment_bytes)
+        .div_ceil(options.cores as u64);
+    LogSettings {
+        incarnation,
+        tail_bytes: share(options, 4).max(8 * frame_bytes as usize),
+        frame_bytes: frame_bytes as usize,
+        in_flight: 4,
+        free_segments_min: 2,
+        free_segments_max: 4,
+        reserve_segments: reserve as usize,
+        disk_reserve_bytes: DISK_RESERVE_BYTES,
+        footer_cache_bytes: share(options, 32).max(MIB as usize),
+    }
+}
+
+/// Where every shard of the catalog goes. Shards that logs know and the catalog does not were
+/// deleted: no core is told of them.
+struct Homes {
+    shards: Vec<(u32, ShardTip, Retention)>,
+}
+
+impl Homes {
+    fn new(streams: &Streams, recovered: &[RecoveredLog], is_clean: bool) -> Self {
+        let mut known: FxHashMap<ShardId, ShardTip> = FxHashMap::default();
+        for tip in recovered.iter().flat_map(|log| &log.shards) {
+            let entry = known
+                .entry(tip.shard)
+                .or_insert_with(|| ShardTip::empty(tip.shard));
+            entry.next = entry.next.max(tip.next);
+            entry.last_arrival = entry.last_arrival.max(tip.last_arrival);
+            for hole in &tip.holes {
+                if !entry.holes.contains(hole) {
+                    entry.holes.push(*hole);
+                }
+            }
+        }
+        let mut shards = Vec::new();
+        for stream in streams.all() {
+            let retention = retention_of(stream);
+            for shard in &stream.shards {
+                let id = stream.shard_id(shard.index);
+                let mut tip = known.remove(&id).unwrap_or_else(|| ShardTip::empty(id));
+                if !is_clean && shard.closed.is_none() {
+                    // Used up numbers refuse appends; what is stored stays readable.
+                    tip.next = tip.next.next_epoch().unwrap_or(Offset::MAX);
+                }
+                shards.push((shard.core, tip, retention));
+            }
+        }
+        shards.sort_unstable_by_key(|(_, tip, _)| tip.shard);
+        Self { shards }
+    }
+
+    /// The shards of `core`, and those of others.
+    fn of_core(&self, core: u32) -> (Vec<(ShardTip, Retention)>, Vec<(ShardId, Retention)>) {
+        let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
+        for (owner, tip, retention) in &self.shards {
+            if *owner == core {
+                here.push((tip.clone(), *retention));
+            } else {
+                elsewhere.push((tip.shard, *retention));
+            }
+        }
+        (here, elsewhere)
+    }
+}
+
+/// What the log keeps of one shard of `stream`.
+pub(crate) fn retention_of(stream: &Stream) -> Retention {
+    let open = stream.open_shards().count().max(1) as u64;
+    let bytes = stream.retain_bytes.map(|bytes| bytes / open);
+    Retention {
+        millis: stream.retention_ms,
+        bytes,
+    }
+}
+
+/// The recovered logs, to be dealt to cores: log N to core N, and those of earlier, more numerous
+/// cores to whoever looks after them.
+struct Logs {
+    seeds: BTreeMap<LogId, LogSeed>,
+    cores: u32,
+    has_cores_changed: bool,
+}
+
+impl Logs {
+    fn new(recovered: Vec<RecoveredLog>, cores: u32, has_cores_changed: bool) -> Self {
+        let seeds = recovered
+            .into_iter()
+            .map(|log| (log.log, log.seed))
+            .collect();
+        Self {
+            seeds,
+            cores,
+            has_cores_changed,
+        }
+    }
+
+    /// The core's own log, segments of others that it may have to read, logs that it looks after.
+    fn of_core(&self, core: u32) -> (LogSeed, Vec<Arc<SealedSegment>>, Vec<LogSeed>) {
+        let own = LogId(core);
+        let is_adopted = |log: LogId| log.0 >= self.cores && log.0 % self.cores == core;
+        let (mut foreign, mut adopted) = (Vec::new(), Vec::new());
+        for (log, seed) in self.seeds.iter().filter(|(log, _)| **log != own) {
+            if is_adopted(*log) {
+                adopted.push(seed.clone());
+            } else if self.has_cores_changed {
+                foreign.extend_from_slice(seed.sealed());
+            }
+        }
+        let seed = self
+            .seeds
+            .get(&own)
+            .cloned()
+            .unwrap_or_else(|| LogSeed::new(own));
+        (seed, foreign, adopted)
+    }
+}

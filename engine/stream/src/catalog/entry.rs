@@ -1,0 +1,237 @@
+//! How streams are written in the catalog: JSON with a version, so that a later build can read
+//! what this one wrote and an older one says that it cannot.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use weir_protocol::model::{
+    HashKey, HashKeyRange, Offset, ShardIndex, StreamId, StreamMode, StreamName, StreamStatus,
+    Timestamp,
+};
+
+use crate::shard::placement::core_of;
+use crate::shard::routing::Routes;
+use crate::stream::{Closed, Shard, Stream};
+
+/// Version of the entries that this build writes; it reads this one only.
+pub(crate) const ENTRY_VERSION: u32 = 1;
+
+/// A stream as the catalog keeps it; its name is the key.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StreamEntry {
+    version: u32,
+    id: u64,
+    status: String,
+    mode: String,
+    retention_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retain_bytes: Option<u64>,
+    created_ms: u64,
+    map_version: u32,
+    shards: Vec<ShardEntry>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ShardEntry {
+    index: u32,
+    /// Both ends of the range in hexadecimal: JSON numbers end at 2^53 for many readers.
+    start: String,
+    end: String,
+    created_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parent: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    adjacent_parent: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    closed: Option<ClosedEntry>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ClosedEntry {
+    at_ms: u64,
+    next: u64,
+}
+
+/// Only the version, which every build can read.
+#[derive(Debug, Deserialize)]
+struct VersionOnly {
+    version: u32,
+}
+
+/// Why an entry makes no sense.
+#[derive(Debug, Error)]
+pub(crate) enum EntryError {
+    /// It is not JSON of the expected form.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// A later build wrote it.
+    #[error("entry version {found}, this build reads {ENTRY_VERSION}")]
+    Version {
+        /// The version found.
+        found: u32,
+    },
+    /// A value that cannot be.
+    #[error("{what} {found:?}")]
+    Value {
+        /// Which value.
+        what: &'static str,
+        /// What was found.
+        found: String,
+    },
+}
+
+fn wrong(what: &'static str, found: impl ToString) -> EntryError {
+    EntryError::Value {
+        what,
+        found: found.to_string(),
+    }
+}
+
+/// The entry of `stream`.
+pub(crate) fn encode(stream: &Stream) -> Vec<u8> {
+    let shard = |shard: &Shard| ShardEntry {
+        index: shard.index.0,
+        start: format!("{:032x}", shard.range.start.get()),
+        end: format!("{:032x}", shard.range.end.get()),
+        created_ms: shard.created.as_millis(),
+        parent: shard.parent.map(|index| index.0),
+        adjacent_parent: shard.adjacent_parent.map(|index| index.0),
+        closed: shard.closed.map(|closed| ClosedEntry {
+            at_ms: closed.at.as_millis(),
+            next: closed.next.get(),
+        }),
+    };
+    let entry = StreamEntry {
+        version: ENTRY_VERSION,
+        id: stream.id.get(),
+        status: stream.status.aws_name().to_owned(),
+        mode: stream.mode.aws_name().to_owned(),
+        retention_ms: stream.retention_ms,
+        retain_bytes: stream.retain_bytes,
+        created_ms: stream.created.as_millis(),
+        map_version: stream.map_version,
+        shards: stream.shards.iter().map(shard).collect(),
+    };
+    serde_json::to_vec(&entry).expect("plain structs become JSON")
+}
+
+/// The stream called `name` in an entry, its shards homed on `cores` cores.
+pub(crate) fn decode(name: &str, bytes: &[u8], cores: u32) -> Result<Stream, EntryError> {
+    let VersionOnly { version } = serde_json::from_slice(bytes)?;
+    if version != ENTRY_VERSION {
+        return Err(EntryError::Version { found: version });
+    }
+    let entry: StreamEntry = serde_json::from_slice(bytes)?;
+    let id = StreamId::new(entry.id);
+    let shards = entry
+        .shards
+        .iter()
+        .map(|shard| decode_shard(id, shard, cores))
+        .collect::<Result<Vec<_>, _>>()?;
+    if !shards.is_sorted_by(|a, b| a.index < b.index) {
+        return Err(wrong("shards out of order in stream", name));
+    }
+    let routes =
+        Routes::new(&shards).map_err(|gap| wrong("hash ranges do not meet at", gap.shard))?;
+    Ok(Stream {
+        id,
+        name: StreamName::new(name).map_err(|_| wrong("stream name", name))?,
+        status: status(&entry.status)?,
+        mode: mode(&entry.mode)?,
+        retention_ms: entry.retention_ms,
+        retain_bytes: entry.retain_bytes,
+        created: Timestamp::from_millis(entry.created_ms),
+        map_version: entry.map_version,
+        shards,
+        routes,
+    })
+}
+
+fn decode_shard(stream: StreamId, entry: &ShardEntry, cores: u32) -> Result<Shard, EntryError> {
+    let key = |text: &str| u128::from_str_radix(text, 16).map_err(|_| wrong("hash key", text));
+    let index = ShardIndex(entry.index);
+    let closed = match &entry.closed {
+        None => None,
+        Some(closed) => Some(Closed {
+            at: Timestamp::from_millis(closed.at_ms),
+            next: Offset::new(closed.next).ok_or_else(|| wrong("offset", closed.next))?,
+        }),
+    };
+    Ok(Shard {
+        index,
+        range: HashKeyRange {
+            start: HashKey::new(key(&entry.start)?),
+            end: HashKey::new(key(&entry.end)?),
+        },
+        created: Timestamp::from_millis(entry.created_ms),
+        core: core_of(stream, index, cores),
+        parent: entry.parent.map(ShardIndex),
+        adjacent_parent: entry.adjacent_parent.map(ShardIndex),
+        closed,
+    })
+}
+
+fn status(text: &str) -> Result<StreamStatus, EntryError> {
+    [
+        StreamStatus::Creating,
+        StreamStatus::Active,
+        StreamStatus::Updating,
+        StreamStatus::Deleting,
+    ]
+    .into_iter()
+    .find(|status| status.aws_name() == text)
+    .ok_or_else(|| wrong("stream status", text))
+}
+
+fn mode(text: &str) -> Result<StreamMode, EntryError> {
+    [StreamMode::Provisioned, StreamMode::OnDemand]
+        .into_iter()
+        .find(|mode| mode.aws_name() == text)
+        .ok_or_else(|| wrong("stream mode", text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_gives_the_stream_back() {
+        let shards: Vec<Shard> = HashKeyRange::divide(3)
+            .zip(0..)
+            .map(|(range, index)| Shard {
+                index: ShardIndex(index),
+                range,
+                created: Timestamp::from_millis(77),
+                core: core_of(StreamId::new(9), ShardIndex(index), 2),
+                parent: None,
+                adjacent_parent: None,
+                closed: None,
+            })
+            .collect();
+        let stream = Stream {
+            id: StreamId::new(9),
+            name: StreamName::new("logs").unwrap(),
+            status: StreamStatus::Deleting,
+            mode: StreamMode::Provisioned,
+            retention_ms: 5_000,
+            retain_bytes: Some(1 << 40),
+            created: Timestamp::from_millis(76),
+            map_version: 4,
+            routes: Routes::new(&shards).unwrap(),
+            shards,
+        };
+        assert_eq!(decode("logs", &encode(&stream), 2).unwrap(), stream);
+    }
+
+    #[test]
+    fn a_later_version_and_nonsense_are_refused_by_name() {
+        let error = decode("a", br#"{"version":2,"more":1}"#, 1).unwrap_err();
+        assert_eq!(error.to_string(), "entry version 2, this build reads 1");
+        assert!(decode("a", b"", 1).is_err());
+        let no_shards = br#"{"version":1,"id":1,"status":"LOST","mode":"ON_DEMAND",
+            "retention_ms":1,"created_ms":1,"map_version":1,"shards":[]}"#;
+        assert_eq!(
+            decode("a", no_shards, 1).unwrap_err().to_string(),
+            "stream status \"LOST\""
+        );
+    }
+}

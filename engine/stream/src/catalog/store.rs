@@ -1,0 +1,383 @@
+//! The catalog's file: tables and transactions.
+//!
+//! Owns: the redb database `catalog`. Never: rules about what may be changed.
+//!
+//! Tables: `streams` by (account, region, name); `segments` by (log, generation), the sealed
+//! segments that count; `logs` with each log's known generation; `numbers` with the rest. Each
+//! change is one transaction, durable when the call returns; quick repair is set, so that opening
+//! after a crash costs no scan.
+
+use redb::{
+    Database, ReadableDatabase, ReadableTable, StorageError, TableDefinition, WriteTransaction,
+};
+use thiserror::Error;
+use weir_log::{LedgerChange, LedgerState};
+use weir_protocol::model::{LogId, StreamName};
+use weir_reactor::BlockingDisk;
+
+use super::entry::{self, EntryError};
+use super::storage::CatalogStorage;
+use crate::retention::ExpiryAccount;
+use crate::stream::Stream;
+
+const STREAMS: TableDefinition<'_, (&str, &str, &str), &[u8]> = TableDefinition::new("streams");
+const SEGMENTS: TableDefinition<'_, (u32, u64), ()> = TableDefinition::new("segments");
+const LOGS: TableDefinition<'_, u32, u64> = TableDefinition::new("logs");
+const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
+const SECRETS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("secrets");
+
+/// Version of the tables; a catalog of another one is refused.
+const CATALOG_VERSION: u64 = 1;
+const FILE: &str = "catalog";
+const UNFINISHED_FILE: &str = "catalog.new";
+/// What redb may keep in memory.
+const CACHE_BYTES: usize = 8 << 20;
+
+mod number {
+    pub(super) const VERSION: &str = "version";
+    pub(super) const NEXT_STREAM: &str = "next-stream";
+    pub(super) const INCARNATION: &str = "incarnation";
+    pub(super) const CLEAN: &str = "clean";
+    pub(super) const CORES: &str = "cores";
+    pub(super) const CORES_CHANGED: &str = "cores-changed";
+    pub(super) const EXPIRY_EFFECTIVE_MS: &str = "expiry-effective-ms";
+    pub(super) const EXPIRY_SINCE_JUMP_MS: &str = "expiry-since-jump-ms";
+    pub(super) const EXPIRY_MONOTONIC_NS: &str = "expiry-monotonic-ns";
+}
+const SEAL_KEY: &str = "seal-key";
+
+/// Why the catalog cannot be read or written.
+#[derive(Debug, Error)]
+pub(crate) enum CatalogError {
+    /// redb says so.
+    #[error("{0}")]
+    Storage(Box<redb::Error>),
+    /// The file cannot be opened or made.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// An entry makes no sense.
+    #[error("stream {name:?}: {source}")]
+    Entry {
+        /// The stream's name.
+        name: String,
+        /// What is wrong.
+        source: EntryError,
+    },
+    /// Tables of another version.
+    #[error("catalog version {found}, this build reads {CATALOG_VERSION}")]
+    Version {
+        /// The version found.
+        found: u64,
+    },
+    /// A value that every catalog has is not there.
+    #[error("{what} is missing")]
+    Missing {
+        /// Which.
+        what: &'static str,
+    },
+}
+
+macro_rules! from_redb {
+    ($($error:ident),*) => {$(
+        impl From<redb::$error> for CatalogError {
+            fn from(error: redb::$error) -> Self {
+                Self::Storage(Box::new(error.into()))
+            }
+        }
+    )*};
+}
+from_redb!(
+    DatabaseError,
+    TransactionError,
+    TableError,
+    StorageError,
+    CommitError
+);
+
+/// The account and region that a server's streams are named under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Namespace {
+    pub(crate) account: String,
+    pub(crate) region: String,
+}
+
+/// What a catalog held when it was read.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    /// Streams of the server's namespace.
+    pub(crate) named: Vec<Stream>,
+    /// Streams of other accounts and regions.
+    pub(crate) others: Vec<Stream>,
+    /// The next stream's number.
+    pub(crate) next_stream: u64,
+    /// Whether the last life of the server ended in good order.
+    pub(crate) is_clean: bool,
+    /// The secret for sealing read positions.
+    pub(crate) seal_key: [u8; 32],
+    /// The expiry clock; `None` before its first note.
+    pub(crate) expiry: Option<ExpiryAccount>,
+}
+
+/// One life of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Life {
+    /// Its number; rises with each start.
+    pub(crate) incarnation: u64,
+    /// Whether the folder was ever served by another number of cores: then records of a shard may
+    /// lie in other logs than its core's.
+    pub(crate) has_cores_changed: bool,
+}
+
+/// The open catalog.
+pub(crate) struct Catalog<D: BlockingDisk> {
+    disk: D,
+    /// `None` while a reopening failed.
+    database: Option<Database>,
+    namespace: Namespace,
+}
+
+impl<D: BlockingDisk> std::fmt::Debug for Catalog<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Catalog")
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: BlockingDisk> Catalog<D> {
+    /// Whether the folder has a catalog.
+    pub(crate) fn exists(disk: &D) -> std::io::Result<bool> {
+        disk.exists(FILE)
+    }
+
+    /// Makes the catalog of a new folder. It bears its name when it is complete, so a crash in
+    /// between leaves none.
+    pub(crate) fn create(disk: &D, seal_key: [u8; 32]) -> Result<(), CatalogError> {
+        if disk.exists(UNFINISHED_FILE)? {
+            disk.remove(UNFINISHED_FILE)?;
+        }
+        let storage = CatalogStorage::new(disk.create(UNFINISHED_FILE)?);
+        let database = builder().create_with_backend(storage)?;
+        write(&database, |change| {
+            change.open_table(STREAMS)?;
+            change.open_table(SEGMENTS)?;
+            change.open_table(LOGS)?;
+            let mut numbers = change.open_table(NUMBERS)?;
+            numbers.insert(number::VERSION, CATALOG_VERSION)?;
+            numbers.insert(number::NEXT_STREAM, 1)?;
+            numbers.insert(number::INCARNATION, 0)?;
+            numbers.insert(number::CLEAN, 1)?;
+            change
+                .open_table(SECRETS)?
+                .insert(SEAL_KEY, seal_key.as_slice())?;
+            Ok(())
+        })?;
+        drop(database);
+        disk.rename(UNFINISHED_FILE, FILE)?;
+        Ok(())
+    }
+
+    /// Opens the catalog of a folder.
+    pub(crate) fn open(disk: &D, namespace: Namespace) -> Result<Self, CatalogError> {
+        let database = Some(open_database(disk)?);
+        Ok(Self {
+            disk: disk.clone(),
+            database,
+            namespace,
+        })
+    }
+
+    /// Opens the file again: after a failed write redb refuses all further ones, and whether the
+    /// failed one is there is known only then.
+    pub(crate) fn reopen(&mut self) -> Result<(), CatalogError> {
+        self.database = None;
+        self.database = Some(open_database(&self.disk)?);
+        Ok(())
+    }
+
+    fn database(&self) -> Result<&Database, CatalogError> {
+        let closed = || StorageError::Io(std::io::Error::other("the catalog is closed"));
+        Ok(self.database.as_ref().ok_or_else(closed)?)
+    }
+
+    /// Everything but the segments.
+    pub(crate) fn read(&self, cores: u32) -> Result<Contents, CatalogError> {
+        let view = self.database()?.begin_read()?;
+        let numbers = view.open_table(NUMBERS)?;
+        let number = |what: &'static str| -> Result<u64, CatalogError> {
+            let found = numbers.get(what)?.map(|value| value.value());
+            found.ok_or(CatalogError::Missing { what })
+        };
+        let version = number(number::VERSION)?;
+        if version != CATALOG_VERSION {
+            return Err(CatalogError::Version { found: version });
+        }
+        let (mut named, mut others) = (Vec::new(), Vec::new());
+        for row in view.open_table(STREAMS)?.iter()? {
+            let (key, value) = row?;
+            let (account, region, name) = key.value();
+            let stream = entry::decode(name, value.value(), cores).map_err(|source| {
+                CatalogError::Entry {
+                    name: name.to_owned(),
+                    source,
+                }
+            })?;
+            if account == self.namespace.account && region == self.namespace.region {
+                named.push(stream);
+            } else {
+                others.push(stream);
+            }
+        }
+        let missing_key = CatalogError::Missing { what: SEAL_KEY };
+        let secrets = view.open_table(SECRETS)?;
+        let seal_key = secrets
+            .get(SEAL_KEY)?
+            .and_then(|value| value.value().try_into().ok());
+        let expiry = match numbers.get(number::EXPIRY_EFFECTIVE_MS)? {
+            None => None,
+            Some(effective) => Some(ExpiryAccount {
+                effective_ms: effective.value(),
+                since_jump_ms: number(number::EXPIRY_SINCE_JUMP_MS)?,
+                monotonic_ns: number(number::EXPIRY_MONOTONIC_NS)?,
+            }),
+        };
+        Ok(Contents {
+            named,
+            others,
+            next_stream: number(number::NEXT_STREAM)?,
+            is_clean: number(number::CLEAN)? == 1,
+            seal_key: seal_key.ok_or(missing_key)?,
+            expiry,
+        })
+    }
+
+    /// What is recorded of `log`.
+    pub(crate) fn ledger(&self, log: LogId) -> Result<LedgerState, CatalogError> {
+        let view = self.database()?.begin_read()?;
+        let known = view
+            .open_table(LOGS)?
+            .get(log.0)?
+            .map_or(0, |known| known.value());
+        let mut segments = Vec::new();
+        for row in view
+            .open_table(SEGMENTS)?
+            .range((log.0, 0)..=(log.0, u64::MAX))?
+        {
+            segments.push(row?.0.value().1);
+        }
+        Ok(LedgerState {
+            known_generation: known,
+            segments,
+        })
+    }
+
+    /// Writes streams as they are now, new or changed, and the next stream's number.
+    pub(crate) fn put_stream(&self, stream: &Stream, next_stream: u64) -> Result<(), CatalogError> {
+        let bytes = entry::encode(stream);
+        write(self.database()?, |change| {
+            let Namespace { account, region } = &self.namespace;
+            let key = (account.as_str(), region.as_str(), stream.name.as_str());
+            change.open_table(STREAMS)?.insert(key, bytes.as_slice())?;
+            change
+                .open_table(NUMBERS)?
+                .insert(number::NEXT_STREAM, next_stream)?;
+            Ok(())
+        })
+    }
+
+    /// Forgets a stream.
+    pub(crate) fn remove_stream(&self, name: &StreamName) -> Result<(), CatalogError> {
+        write(self.database()?, |change| {
+            let Namespace { account, region } = &self.namespace;
+            let key = (account.as_str(), region.as_str(), name.as_str());
+            change.open_table(STREAMS)?.remove(key)?;
+            Ok(())
+        })
+    }
+
+    /// Notes one more opening of the folder, by `cores` cores, before it writes anything. It counts
+    /// as ended uncleanly until [`Self::put_clean`].
+    pub(crate) fn begin_life(&self, cores: u32) -> Result<Life, CatalogError> {
+        let mut life = Life {
+            incarnation: 0,
+            has_cores_changed: false,
+        };
+        write(self.database()?, |change| {
+            let mut numbers = change.open_table(NUMBERS)?;
+            let number = |what: &str| -> Result<Option<u64>, CatalogError> {
+                Ok(numbers.get(what)?.map(|value| value.value()))
+            };
+            let before = number(number::CORES)?;
+            let changed_before = number(number::CORES_CHANGED)? == Some(1);
+            life.incarnation = number(number::INCARNATION)?.unwrap_or(0) + 1;
+            life.has_cores_changed =
+                changed_before || before.is_some_and(|before| before != u64::from(cores));
+            numbers.insert(number::INCARNATION, life.incarnation)?;
+            numbers.insert(number::CLEAN, 0)?;
+            numbers.insert(number::CORES, u64::from(cores))?;
+            numbers.insert(number::CORES_CHANGED, u64::from(life.has_cores_changed))?;
+            Ok(())
+        })?;
+        Ok(life)
+    }
+
+    /// Notes that every core closed its log: the next start need not raise epochs.
+    pub(crate) fn put_clean(&self) -> Result<(), CatalogError> {
+        write(self.database()?, |change| {
+            change.open_table(NUMBERS)?.insert(number::CLEAN, 1)?;
+            Ok(())
+        })
+    }
+
+    /// Notes where the expiry clock stands.
+    pub(crate) fn put_expiry(&self, account: &ExpiryAccount) -> Result<(), CatalogError> {
+        write(self.database()?, |change| {
+            let mut numbers = change.open_table(NUMBERS)?;
+            numbers.insert(number::EXPIRY_EFFECTIVE_MS, account.effective_ms)?;
+            numbers.insert(number::EXPIRY_SINCE_JUMP_MS, account.since_jump_ms)?;
+            numbers.insert(number::EXPIRY_MONOTONIC_NS, account.monotonic_ns)?;
+            Ok(())
+        })
+    }
+
+    /// Applies a log's change of its segments.
+    pub(crate) fn apply(&self, ledger: &LedgerChange) -> Result<(), CatalogError> {
+        write(self.database()?, |change| {
+            let log = ledger.log.0;
+            let mut segments = change.open_table(SEGMENTS)?;
+            for generation in &ledger.removed {
+                segments.remove((log, *generation))?;
+            }
+            for generation in &ledger.added {
+                segments.insert((log, *generation), ())?;
+            }
+            let mut logs = change.open_table(LOGS)?;
+            let known = logs.get(log)?.map_or(0, |known| known.value());
+            logs.insert(log, known.max(ledger.known_generation))?;
+            Ok(())
+        })
+    }
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+fn open_database(disk: &impl BlockingDisk) -> Result<Database, CatalogError> {
+    let storage = CatalogStorage::new(disk.open(FILE)?);
+    Ok(builder().create_with_backend(storage)?)
+}
+
+/// One durable transaction.
+fn write(
+    database: &Database,
+    make: impl FnOnce(&WriteTransaction) -> Result<(), CatalogError>,
+) -> Result<(), CatalogError> {
+    let mut change = database.begin_write()?;
+    change.set_quick_repair(true);
+    make(&change)?;
+    change.commit()?;
+    Ok(())
+}

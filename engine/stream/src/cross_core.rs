@@ -1,0 +1,203 @@
+//! What cores ask of each other: one request, one answer.
+//!
+//! Owns: a core's address, and answering. Never: what a request means; that is the same code that
+//! serves the core itself.
+
+use std::sync::Arc;
+
+use weir_protocol::model::{Offset, ShardId};
+use weir_protocol::wire::request::ReadFrom;
+use weir_reactor::{Inbox, Mailbox, Reply, mailbox, oneshot};
+use weir_reactor::{Lane, Reactor};
+
+use crate::engine::Engine;
+use crate::error::{AppendError, ReadError};
+use crate::request::{CoreCounters, ReadOwned, ReadRequest, ShardBatch, Stored};
+use crate::stream::Streams;
+
+/// Requests from other cores that may wait in the mailbox; more are refused.
+const REQUESTS_MAX: usize = 4_096;
+/// Requests from other cores that one core works on at a time; more are refused.
+const IN_PROGRESS_MAX: usize = 8_192;
+/// One publication is under way at a time; the rest is for a core that was not started yet.
+const PUBLICATIONS_MAX: usize = 4;
+
+/// What one core asks of another.
+pub(crate) enum CoreRequest {
+    Append {
+        batches: Vec<ShardBatch>,
+        answer: Reply<Vec<Result<Stored, AppendError>>>,
+    },
+    Read {
+        request: ReadRequest,
+        answer: Reply<Result<ReadOwned, ReadError>>,
+    },
+    Seek {
+        shard: ShardId,
+        from: ReadFrom,
+        answer: Reply<Result<Offset, ReadError>>,
+    },
+    Counters {
+        answer: Reply<CoreCounters>,
+    },
+}
+
+/// A new snapshot of what exists.
+pub(crate) struct Publication {
+    pub(crate) streams: Arc<Streams>,
+    /// Answered once the core works by it.
+    pub(crate) seen: Reply<()>,
+}
+
+/// Where a core can be reached.
+#[derive(Clone)]
+pub(crate) struct CoreAddress {
+    pub(crate) requests: Mailbox<CoreRequest>,
+    /// Apart from the requests, so that a busy core still hears what exists.
+    pub(crate) publications: Mailbox<Publication>,
+}
+
+impl CoreAddress {
+    /// An address, and the two ends that the core keeps.
+    pub(crate) fn new() -> (Self, Inbox<CoreRequest>, Inbox<Publication>) {
+        let (requests, asked) = mailbox(REQUESTS_MAX);
+        let (publications, published) = mailbox(PUBLICATIONS_MAX);
+        (
+            Self {
+                requests,
+                publications,
+            },
+            asked,
+            published,
+        )
+    }
+}
+
+impl<R: Reactor> Engine<R> {
+    /// Starts answering other cores and taking publications in.
+    pub(crate) fn listen(
+        &self,
+        mut requests: Inbox<CoreRequest>,
+        mut publications: Inbox<Publication>,
+    ) {
+        let engine = self.clone();
+        self.reactor().spawn(Lane::Network, async move {
+            while let Some(request) = requests.receive().await {
+                engine.answer(request);
+            }
+        });
+        let engine = self.clone();
+        self.reactor().spawn(Lane::Commit, async move {
+            while let Some(publication) = publications.receive().await {
+                engine.take_in(publication.streams);
+                publication.seen.send(());
+            }
+        });
+    }
+
+    fn answer(&self, request: CoreRequest) {
+        self.count(|counters| counters.from_other_cores += 1);
+        if let CoreRequest::Counters { answer } = request {
+            return answer.send(self.counters());
+        }
+        let Some(place) = self.enter(IN_PROGRESS_MAX) else {
+            return refuse(request);
+        };
+        let engine = self.clone();
+        self.reactor().spawn(Lane::Network, async move {
+            let _place = place;
+            match request {
+                CoreRequest::Append { batches, answer } => {
+                    answer.send(engine.append_all_here(&batches).await);
+                }
+                CoreRequest::Read { request, answer } => {
+                    answer.send(engine.read_owned_here(&request).await);
+                }
+                CoreRequest::Seek {
+                    shard,
+                    from,
+                    answer,
+                } => {
+                    answer.send(engine.seek_checked_here(shard, from).await);
+                }
+                CoreRequest::Counters { .. } => unreachable!("answered above"),
+            }
+        });
+    }
+
+    /// Has core `owner` append.
+    pub(crate) async fn append_there(
+        &self,
+        owner: u32,
+        batches: Vec<ShardBatch>,
+    ) -> Vec<Result<Stored, AppendError>> {
+        let count = batches.len();
+        let (answer, wait) = oneshot();
+        let sent = self
+            .address(owner)
+            .requests
+            .send(CoreRequest::Append { batches, answer });
+        if sent.is_err() {
+            return vec![Err(AppendError::Overloaded); count];
+        }
+        wait.await
+            .unwrap_or_else(|_| vec![Err(AppendError::Stopping); count])
+    }
+
+    /// Has core `owner` read.
+    pub(crate) async fn read_there(
+        &self,
+        owner: u32,
+        request: ReadRequest,
+    ) -> Result<ReadOwned, ReadError> {
+        let (answer, wait) = oneshot();
+        let sent = self
+            .address(owner)
+            .requests
+            .send(CoreRequest::Read { request, answer });
+        if sent.is_err() {
+            return Err(ReadError::Overloaded);
+        }
+        wait.await.unwrap_or(Err(ReadError::Stopping))
+    }
+
+    /// Has core `owner` find an offset.
+    pub(crate) async fn seek_there(
+        &self,
+        owner: u32,
+        shard: ShardId,
+        from: ReadFrom,
+    ) -> Result<Offset, ReadError> {
+        let (answer, wait) = oneshot();
+        let sent = self.address(owner).requests.send(CoreRequest::Seek {
+            shard,
+            from,
+            answer,
+        });
+        if sent.is_err() {
+            return Err(ReadError::Overloaded);
+        }
+        wait.await.unwrap_or(Err(ReadError::Stopping))
+    }
+
+    /// Asks core `owner` for its counters; `None` if it cannot answer.
+    pub(crate) async fn counters_there(&self, owner: u32) -> Option<CoreCounters> {
+        let (answer, wait) = oneshot();
+        self.address(owner)
+            .requests
+            .send(CoreRequest::Counters { answer })
+            .ok()?;
+        wait.await.ok()
+    }
+}
+
+fn refuse(request: CoreRequest) {
+    match request {
+        CoreRequest::Append { batches, answer } => {
+            answer.send(vec![Err(AppendError::Overloaded); batches.len()]);
+        }
+        CoreRequest::Read { answer, .. } => answer.send(Err(ReadError::Overloaded)),
+        CoreRequest::Seek { answer, .. } => answer.send(Err(ReadError::Overloaded)),
+        CoreRequest::Counters { .. } => {}
+    }
+}

@@ -1,0 +1,148 @@
+//! What sessions ask of an engine, and what they get.
+
+use thiserror::Error;
+use weir_log::{LogCounters, LogState, ReadBatches};
+use weir_protocol::model::{Offset, ShardId, StreamMode, StreamName, Timestamp};
+use weir_protocol::wire::request::ReadFrom;
+use weir_reactor::Reactor;
+
+/// Batches for one shard, in the producer's layout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardBatch {
+    /// The shard; must be the one in the batch.
+    pub shard: ShardId,
+    /// One whole batch.
+    pub bytes: Vec<u8>,
+}
+
+/// Where a batch was stored; durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Offset of its first record.
+    pub first_offset: Offset,
+    /// When it arrived.
+    pub arrival: Timestamp,
+}
+
+/// Asks for records of one shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadRequest {
+    /// The shard.
+    pub shard: ShardId,
+    /// Where to begin.
+    pub from: ReadFrom,
+    /// Most bytes of batches wanted; at least one batch comes if there is one.
+    pub bytes_max: u32,
+    /// How long to wait for the first record, in milliseconds; 0 for not at all, at most
+    /// `READ_WAIT_MS_MAX`.
+    pub wait_ms: u32,
+    /// Whether the call counts against the pollers' quota of a metered shard.
+    pub polling: bool,
+}
+
+/// What was read on the shard's own core. Holds the log's memory: copy and drop it before waiting
+/// for a slow client.
+pub struct ReadHere<R: Reactor> {
+    /// Whole batches; the first may begin before the offset asked for.
+    pub batches: ReadBatches<R>,
+    /// Where the read began, after resolving TRIM_HORIZON, LATEST and times: skip records below.
+    pub from: Offset,
+    /// Where to read on.
+    pub next: Offset,
+    /// One past the newest durable record.
+    pub tip: Offset,
+    /// How far `next` is behind the newest record in milliseconds; 0 at the tip.
+    pub behind_ms: u64,
+    /// Whether `next` is the end of a closed shard: nothing will ever follow.
+    pub at_end: bool,
+}
+
+/// What was read, copied; see [`ReadHere`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadOwned {
+    /// Whole batches; the first may begin before the offset asked for.
+    pub batches: Vec<u8>,
+    /// How many batches.
+    pub count: u32,
+    /// Where the read began, after resolving TRIM_HORIZON, LATEST and times: skip records below.
+    pub from: Offset,
+    /// Where to read on.
+    pub next: Offset,
+    /// One past the newest durable record.
+    pub tip: Offset,
+    /// How far `next` is behind the newest record in milliseconds; 0 at the tip.
+    pub behind_ms: u64,
+    /// Whether `next` is the end of a closed shard: nothing will ever follow.
+    pub at_end: bool,
+}
+
+/// Asks for a new stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateStream {
+    /// Its name.
+    pub name: StreamName,
+    /// How many shards.
+    pub shards: u32,
+    /// What meters them.
+    pub mode: StreamMode,
+    /// Retention in milliseconds; `None` for 24 hours.
+    pub retention_ms: Option<u64>,
+    /// Byte cap of the stream; `None` for no cap.
+    pub retain_bytes: Option<u64>,
+}
+
+/// Changed settings; what is `None` stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StreamChange {
+    /// New mode.
+    pub mode: Option<StreamMode>,
+    /// New retention in milliseconds.
+    pub retention_ms: Option<u64>,
+    /// New byte cap; `Some(0)` lifts it.
+    pub retain_bytes: Option<u64>,
+}
+
+/// What one core did since it started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoreCounters {
+    /// The core.
+    pub core: u32,
+    /// Open shards homed here.
+    pub shards: u64,
+    /// Batches admitted.
+    pub appended_batches: u64,
+    /// Records admitted.
+    pub appended_records: u64,
+    /// Bytes of keys and data admitted.
+    pub appended_bytes: u64,
+    /// Batches refused by a quota.
+    pub throttled_appends: u64,
+    /// Batches refused for another reason.
+    pub refused_appends: u64,
+    /// Reads answered.
+    pub reads: u64,
+    /// Records in the answers.
+    pub read_records: u64,
+    /// Bytes of batches in the answers.
+    pub read_bytes: u64,
+    /// Reads refused by a quota.
+    pub throttled_reads: u64,
+    /// Requests from other cores answered.
+    pub from_other_cores: u64,
+    /// Bytes of requests that wait for this core's log or another core, now.
+    pub waiting_bytes: u64,
+    /// Whether the log takes appends, now.
+    pub log_state: LogState,
+    /// What the log counts.
+    pub log: LogCounters,
+}
+
+/// Why an engine did not start.
+#[derive(Debug, Error)]
+#[error("core {core} could not start: {text}")]
+pub struct StartError {
+    /// The core.
+    pub core: u32,
+    /// What went wrong.
+    pub text: String,
+}
