@@ -16,7 +16,7 @@ use weir_stream::Engine;
 use crate::call::{Call, Ids};
 use crate::clock_text;
 use crate::error::{ErrorKind, ServiceError};
-use crate::http::{Ceiling, CollectError, Lease, LeasedBody, collect, serve_http1};
+use crate::http::{Ceiling, CollectError, Lease, LeasedBody, collect, discard, serve_http1};
 use crate::identity::{Identity, identify};
 use crate::json;
 use crate::member::Members;
@@ -148,7 +148,7 @@ impl Answer {
 
 impl<R: Reactor> Shared<R> {
     async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<LeasedBody> {
-        let (head, body) = request.into_parts();
+        let (head, mut body) = request.into_parts();
         let origin = head.headers.contains_key(header::ORIGIN);
         let preflight = origin && head.method == Method::OPTIONS;
         let answer = if preflight {
@@ -156,17 +156,14 @@ impl<R: Reactor> Shared<R> {
         } else if head.method != Method::POST {
             access_denied()
         } else {
-            match collect(body, self.engine.reactor(), &self.ceiling).await {
+            match collect(&mut body, self.engine.reactor(), &self.ceiling).await {
                 Ok((body, lease)) => self.answer_post(&head, body, lease).await,
-                Err(CollectError::TooLong) => {
-                    Answer::bare(StatusCode::PAYLOAD_TOO_LARGE, "").closing()
-                }
-                Err(CollectError::NoMemory) => {
-                    let text = CollectError::NoMemory.to_string();
-                    Answer::error(&ServiceError::internal(text)).closing()
-                }
-                Err(CollectError::Stalled | CollectError::Broken) => {
-                    Answer::bare(StatusCode::REQUEST_TIMEOUT, "").closing()
+                Err(error) => {
+                    // A client that waits for a 100 has not begun to send.
+                    if !head.headers.contains_key(header::EXPECT) {
+                        discard(body, self.engine.reactor()).await;
+                    }
+                    unread(error)
                 }
             }
         };
@@ -324,6 +321,18 @@ fn refuse_form(
     })
 }
 
+/// Answers a request whose body was not read to its end; the connection ends with it.
+fn unread(error: CollectError) -> Answer {
+    match error {
+        CollectError::TooLong => Answer::bare(StatusCode::PAYLOAD_TOO_LARGE, ""),
+        CollectError::NoMemory => Answer::error(&ServiceError::internal(error.to_string())),
+        CollectError::Stalled | CollectError::Broken => {
+            Answer::bare(StatusCode::REQUEST_TIMEOUT, "")
+        }
+    }
+    .closing()
+}
+
 fn access_denied() -> Answer {
     Answer::bare(
         StatusCode::FORBIDDEN,
@@ -353,4 +362,56 @@ fn coral(name: &str) -> Answer {
     let mut answer = Answer::json(status, body.into_bytes());
     answer.content_type = Some(PLAIN_JSON);
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(content_type: &str, target: &str, empty: bool) -> Option<(u16, String)> {
+        let operation = Operation::of_target(target);
+        let answer = refuse_form(content_type, target, operation, empty)?;
+        let body = String::from_utf8(answer.body).unwrap();
+        Some((answer.status.as_u16(), body))
+    }
+
+    #[test]
+    fn forms_are_refused_as_at_aws() {
+        let target = "Kinesis_20131202.ListStreams";
+        assert_eq!(refusal(JSON, target, false), None);
+        // What the target names is looked at after the body is found to be JSON.
+        assert_eq!(refusal(JSON, "Kinesis_20131202.Nonsense", false), None);
+        let serialization = r#"{"__type":"SerializationException"}"#.to_owned();
+        assert_eq!(refusal(JSON, target, true), Some((400, serialization)));
+        let unknown = r#"{"__type":"UnknownOperationException"}"#.to_owned();
+        assert_eq!(refusal(JSON, "", true), Some((400, unknown)));
+        let (status, body) = refusal("text/plain", target, false).unwrap();
+        assert_eq!(
+            (status, body.as_str()),
+            (404, "<UnknownOperationException/>\n")
+        );
+        let (status, body) = refusal("", "", false).unwrap();
+        assert_eq!(status, 403);
+        assert!(
+            body.starts_with("<AccessDeniedException>\n  <Message>Unable"),
+            "{body}"
+        );
+    }
+
+    #[test]
+    fn pages_of_other_origins_may_ask() {
+        let mut asked = HeaderMap::new();
+        asked.insert(
+            header::ACCESS_CONTROL_REQUEST_METHOD,
+            HeaderValue::from_static("POST"),
+        );
+        let mut headers = HeaderMap::new();
+        share(&asked, true, &mut headers);
+        assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_METHODS], "POST");
+        assert_eq!(headers[header::ACCESS_CONTROL_MAX_AGE], "172800");
+        let mut headers = HeaderMap::new();
+        share(&asked, false, &mut headers);
+        assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+        assert!(headers.contains_key(header::ACCESS_CONTROL_EXPOSE_HEADERS));
+    }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::shard::routing::Routes;
 use rustc_hash::FxHashMap;
+use weir_protocol::limits::RETENTION_MS_DEFAULT;
 use weir_protocol::model::{
     HashKey, HashKeyRange, Offset, ShardId, ShardIndex, StreamId, StreamMode, StreamName,
     StreamStatus, Timestamp,
@@ -124,6 +125,23 @@ pub struct Closed {
 }
 
 impl Stream {
+    /// An active on-demand stream of `shards` with 24 hours of retention, as the catalog would make
+    /// it: for tests of what stands above this crate. `None` if the open shards leave a gap.
+    pub fn of_shards(id: StreamId, name: StreamName, shards: Vec<Shard>) -> Option<Self> {
+        Some(Self {
+            id,
+            name,
+            status: StreamStatus::Active,
+            mode: StreamMode::OnDemand,
+            retention_ms: RETENTION_MS_DEFAULT,
+            retain_bytes: None,
+            created: shards.first()?.created,
+            map_version: 1,
+            routes: Routes::new(&shards).ok()?,
+            shards,
+        })
+    }
+
     /// The open shard that takes `key`.
     pub fn route(&self, key: HashKey) -> &Shard {
         &self.shards[self.routes.place(key)]

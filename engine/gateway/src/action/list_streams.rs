@@ -1,7 +1,9 @@
 //! `ListStreams`.
 
+use std::sync::Arc;
+
 use weir_reactor::Reactor;
-use weir_stream::Streams;
+use weir_stream::Stream;
 
 use super::shape;
 use crate::call::Call;
@@ -46,20 +48,18 @@ pub(crate) fn answer<R: Reactor>(
     let limit = limit.map_or(STREAMS_DEFAULT, |limit| limit as usize);
     let next = |name: &str| page::seal_stream_page(call.seal, name, call.now(), call.ids.next());
     let streams = call.engine.streams();
-    Ok(list(&streams, call.identity, &after, limit, next))
+    let streams = streams.in_name_order();
+    Ok(list(streams, call.identity, &after, limit, next))
 }
 
-fn list(
-    streams: &Streams,
+fn list<'s>(
+    streams: impl Iterator<Item = &'s Arc<Stream>>,
     identity: &Identity,
     after: &str,
     limit: usize,
     next: impl Fn(&str) -> String,
 ) -> Vec<u8> {
-    let mut rest = streams
-        .in_name_order()
-        .filter(|s| s.name.as_str() > after)
-        .peekable();
+    let mut rest = streams.filter(|s| s.name.as_str() > after).peekable();
     let page: Vec<_> = rest.by_ref().take(limit).collect();
     let more = rest.peek().is_some();
 
@@ -88,23 +88,21 @@ fn list(
 mod tests {
     use super::*;
     use serde_json::Value;
-    use std::sync::Arc;
-    use weir_protocol::model::{StreamId, StreamName};
+    use weir_protocol::model::StreamName;
 
     #[test]
     fn names_come_sorted_and_in_pages() {
-        let streams = Streams::new(["c", "a", "b"].iter().enumerate().map(|(id, name)| {
+        let streams = ["a", "b", "c"].map(|name| {
             let mut stream = shape::example::stream(1);
-            stream.id = StreamId::new(id as u64);
             stream.name = StreamName::new(name).unwrap();
             Arc::new(stream)
-        }));
+        });
         let identity = Identity {
             account: "000000000000".to_owned(),
             region: "us-east-1".to_owned(),
         };
         let page = |after: &str, limit: usize| -> Value {
-            let bytes = list(&streams, &identity, after, limit, |name| {
+            let bytes = list(streams.iter(), &identity, after, limit, |name| {
                 format!("after {name}")
             });
             serde_json::from_slice(&bytes).unwrap()

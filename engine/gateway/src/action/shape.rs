@@ -70,36 +70,26 @@ pub(super) fn hash_key_range(out: &mut Writer, shard: &Shard) {
 pub(super) mod example {
     //! A stream for the actions' tests.
 
-    use weir_protocol::model::{
-        HashKeyRange, ShardIndex, StreamId, StreamMode, StreamName, StreamStatus, Timestamp,
-    };
+    use weir_protocol::model::{HashKeyRange, ShardIndex, StreamId, StreamName, Timestamp};
     use weir_stream::{Shard, Stream};
 
     pub(in crate::action) const CREATED: Timestamp = Timestamp::from_millis(1_763_900_000_000);
 
     /// An active stream "logs" of `shards` shards.
     pub(in crate::action) fn stream(shards: u32) -> Stream {
-        Stream {
-            id: StreamId::new(7),
-            name: StreamName::new("logs").unwrap(),
-            status: StreamStatus::Active,
-            mode: StreamMode::Provisioned,
-            retention_ms: 24 * 3_600_000,
-            retain_bytes: None,
-            created: CREATED,
-            map_version: 1,
-            shards: HashKeyRange::divide(shards)
-                .enumerate()
-                .map(|(index, range)| Shard {
-                    index: ShardIndex(index as u32),
-                    range,
-                    created: CREATED,
-                    core: 0,
-                    parent: None,
-                    adjacent_parent: None,
-                    closed: None,
-                })
-                .collect(),
-        }
+        let shards = HashKeyRange::divide(shards)
+            .enumerate()
+            .map(|(index, range)| Shard {
+                index: ShardIndex(index as u32),
+                range,
+                created: CREATED,
+                core: 0,
+                parent: None,
+                adjacent_parent: None,
+                closed: None,
+            })
+            .collect();
+        let name = StreamName::new("logs").unwrap();
+        Stream::of_shards(StreamId::new(7), name, shards).unwrap()
     }
 }

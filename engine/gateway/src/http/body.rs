@@ -16,12 +16,18 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use thiserror::Error;
-use weir_reactor::Reactor;
+use weir_reactor::{Monotonic, Reactor};
 
 /// Longest body in bytes: a legal call has 10 MiB of records, 13.4 MiB in base64, and its names.
 pub(crate) const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A client that sends nothing of its body for this long is given up.
 const STALL_MAX: Duration = Duration::from_secs(30);
+/// A body must be there this long after its head, however it trickles.
+const BODY_MAX: Duration = Duration::from_mins(5);
+/// Bytes of a refused body that are still taken off the connection, and for how long: a client that
+/// is busy sending would otherwise see a reset instead of the refusal.
+const DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
+const DISCARD_MAX: Duration = Duration::from_secs(5);
 /// Room made for a body whose length is not known.
 const UNKNOWN_BYTES: usize = 16 * 1024;
 
@@ -91,33 +97,29 @@ pub(crate) enum CollectError {
     /// The core holds as many bytes as it may.
     #[error("the server holds as many bytes of requests as it may")]
     NoMemory,
-    /// Nothing came for too long.
-    #[error("nothing of the body came for {} s", STALL_MAX.as_secs())]
+    /// Nothing came for too long, or it came too slowly.
+    #[error("the body did not come in time")]
     Stalled,
     /// The connection ended, or its framing is broken.
     #[error("the body ends early")]
     Broken,
 }
 
-/// Reads a whole body. What is too long by its own account is refused before a byte of it is read.
+/// Reads a whole body.
 pub(crate) async fn collect<R: Reactor>(
-    mut body: Incoming,
+    body: &mut Incoming,
     reactor: &R,
     ceiling: &Rc<Ceiling>,
 ) -> Result<(Vec<u8>, Lease), CollectError> {
     let hint = body.size_hint();
-    let known = hint.exact().unwrap_or(0) as usize;
     if hint.lower() > BODY_BYTES_MAX as u64 {
         return Err(CollectError::TooLong);
     }
-    let room = if hint.exact().is_some() {
-        known
-    } else {
-        UNKNOWN_BYTES
-    };
+    let room = hint.exact().map_or(UNKNOWN_BYTES, |bytes| bytes as usize);
     let mut lease = ceiling.lease(room).ok_or(CollectError::NoMemory)?;
     let mut bytes = Vec::with_capacity(room);
-    while let Some(frame) = next_frame(&mut body, reactor).await? {
+    let began = reactor.monotonic();
+    while let Some(frame) = next_frame(body, reactor, began).await? {
         let Ok(data) = frame.into_data() else {
             continue;
         };
@@ -135,15 +137,33 @@ pub(crate) async fn collect<R: Reactor>(
 async fn next_frame<R: Reactor>(
     body: &mut Incoming,
     reactor: &R,
+    began: Monotonic,
 ) -> Result<Option<Frame<Bytes>>, CollectError> {
     let frame = match body.frame().now_or_never() {
         Some(frame) => frame,
         None => match select(body.frame(), pin!(reactor.sleep(STALL_MAX))).await {
+            Either::Left(_) if reactor.monotonic().since(began) > BODY_MAX => {
+                return Err(CollectError::Stalled);
+            }
             Either::Left((frame, _)) => frame,
             Either::Right(((), _)) => return Err(CollectError::Stalled),
         },
     };
     frame.transpose().map_err(|_| CollectError::Broken)
+}
+
+/// Takes a refused body off the connection, within bounds, so that the refusal arrives.
+pub(crate) async fn discard<R: Reactor>(mut body: Incoming, reactor: &R) {
+    let drain = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            if bytes > DISCARD_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    select(pin!(drain), pin!(reactor.sleep(DISCARD_MAX))).await;
 }
 
 /// An answer's body; its bytes count until they are sent.

@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use weir_reactor::{Reactor, Socket};
 
 pub use body::LeasedBody;
-pub(crate) use body::{Ceiling, CollectError, Lease, collect};
+pub(crate) use body::{Ceiling, CollectError, Lease, collect, discard};
 use pulse::Pulse;
 use socket_io::SocketIo;
 
@@ -62,6 +62,8 @@ pub async fn serve_http1<R, S, B, F>(
     });
     let connection = http1::Builder::new()
         .auto_date_header(false)
+        // A client that sends no more may still want its answer.
+        .half_close(true)
         .max_headers(HEADERS_MAX)
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(INPUT_BYTES_MAX)
@@ -86,3 +88,6 @@ pub async fn serve_http1<R, S, B, F>(
     .await;
     socket.shutdown();
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! Connections on the simulated network: every request comes in pieces of any size.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::{join, pending};
+use weir_reactor::sim::{RunLimit, Sim, SimOptions, SimReactor, SimSocket};
+
+use super::*;
+use crate::http::body::{BODY_BYTES_MAX, discard};
+
+/// Answers with the body's length, or with what was wrong with it.
+async fn measure(
+    request: Request<Incoming>,
+    reactor: SimReactor,
+    ceiling: Rc<Ceiling>,
+) -> Response<LeasedBody> {
+    let mut body = request.into_body();
+    let text = match collect(&mut body, &reactor, &ceiling).await {
+        Ok((bytes, _lease)) => format!("{} bytes", bytes.len()),
+        Err(error) => {
+            discard(body, &reactor).await;
+            error.to_string()
+        }
+    };
+    Response::new(LeasedBody::new(text.into_bytes(), &ceiling))
+}
+
+async fn serve(socket: SimSocket, reactor: SimReactor, stop: impl Future<Output = ()>) {
+    let ceiling = Ceiling::new(64 * 1024 * 1024);
+    let service = |request| measure(request, reactor.clone(), ceiling.clone());
+    serve_http1(socket, reactor.clone(), service, stop).await;
+}
+
+/// Everything that comes until the other side closes.
+async fn receive_all(socket: SimSocket, into: Rc<RefCell<Vec<u8>>>) {
+    let mut piece = vec![0; 4096];
+    while let Ok(count @ 1..) = socket.receive(&mut piece).await {
+        into.borrow_mut().extend_from_slice(&piece[..count]);
+    }
+}
+
+/// Sends `bytes`, then nothing more, and returns all that was answered.
+fn exchange(seed: u64, bytes: Vec<u8>) -> String {
+    let sim = Sim::new(seed, SimOptions::default());
+    let (client, server) = sim.connect();
+    let reactor = sim.reactor();
+    let main = async move {
+        let answers = Rc::new(RefCell::new(Vec::new()));
+        let send = async {
+            // The server may refuse the rest.
+            let _refused = client.send(&bytes).await;
+            client.finish();
+        };
+        let receive = receive_all(client.clone(), answers.clone());
+        join(serve(server, reactor, pending()), join(send, receive)).await;
+        answers.take()
+    };
+    let answers = sim.run(RunLimit::done(), main).unwrap();
+    String::from_utf8(answers).unwrap()
+}
+
+#[test]
+fn a_connection_carries_one_request_after_another() {
+    for seed in 0..50 {
+        let mut bytes = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello".to_vec();
+        bytes.extend(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n");
+        bytes.extend(b"3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n");
+        bytes.extend(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 300000\r\n\r\n");
+        bytes.extend(vec![b'x'; 300_000]);
+        bytes.extend(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        let answers = exchange(seed, bytes);
+        assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 4, "{answers}");
+        let lengths: Vec<_> = ["5 bytes", "7 bytes", "300000 bytes", "0 bytes"]
+            .iter()
+            .map(|text| answers.find(text).expect("each is answered"))
+            .collect();
+        assert!(lengths.is_sorted(), "{answers}");
+    }
+}
+
+#[test]
+fn a_client_that_waits_for_a_hundred_gets_it() {
+    let head = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n";
+    let sim = Sim::new(1, SimOptions::default());
+    let (client, server) = sim.connect();
+    let reactor = sim.reactor();
+    let main = async move {
+        let talk = async {
+            client.send(head).await.unwrap();
+            let mut answer = vec![0; 25];
+            let mut at = 0;
+            while at < 25 {
+                at += client.receive(&mut answer[at..]).await.unwrap();
+            }
+            assert_eq!(answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+            client.send(b"ok").await.unwrap();
+            client.finish();
+            let rest = Rc::new(RefCell::new(Vec::new()));
+            receive_all(client.clone(), rest.clone()).await;
+            rest.take()
+        };
+        join(serve(server, reactor, pending()), talk).await.1
+    };
+    let rest = sim.run(RunLimit::done(), main).unwrap();
+    assert!(String::from_utf8(rest).unwrap().ends_with("2 bytes"));
+}
+
+#[test]
+fn what_is_too_long_or_no_http_is_refused() {
+    let length = BODY_BYTES_MAX + 1;
+    let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
+    let mut bytes = head.into_bytes();
+    bytes.resize(bytes.len() + length, b'x');
+    let answer = exchange(2, bytes);
+    assert!(answer.contains("the body is longer than"), "{answer}");
+
+    let head = "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    let mut bytes = format!("{head}{length:x}\r\n").into_bytes();
+    bytes.resize(bytes.len() + length, b'x');
+    let answer = exchange(3, bytes);
+    assert!(answer.contains("the body is longer than"), "{answer}");
+
+    let answer = exchange(4, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec());
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+        "{answer}"
+    );
+    let long = "x".repeat(HEAD_BYTES_MAX);
+    let answer = exchange(5, format!("GET /{long} HTTP/1.1\r\n\r\n").into_bytes());
+    assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+    let many = "a: b\r\n".repeat(HEADERS_MAX + 1);
+    let answer = exchange(6, format!("GET / HTTP/1.1\r\n{many}\r\n").into_bytes());
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+}
+
+#[test]
+fn silent_clients_are_given_up() {
+    // What is sent before the silence, and when the server has had enough.
+    for (sent, least, most) in [
+        ("", 600, 610),
+        ("POST / HT", 30, 40),
+        ("POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\nabc", 30, 40),
+        ("POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc", 600, 610),
+    ] {
+        let sim = Sim::new(7, SimOptions::default());
+        let (client, server) = sim.connect();
+        let reactor = sim.reactor();
+        let main = async move {
+            client.send(sent.as_bytes()).await.unwrap();
+            serve(server, reactor, pending()).await;
+            drop(client);
+        };
+        sim.run(RunLimit::done(), main).unwrap();
+        let waited = sim.elapsed().as_secs();
+        assert!(
+            (least..=most).contains(&waited),
+            "{waited} s after {sent:?}"
+        );
+    }
+}
+
+#[test]
+fn a_stop_answers_the_request_in_flight_and_ends() {
+    for (sent, answered) in [
+        ("", false),
+        ("POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\nab", true),
+    ] {
+        let sim = Sim::new(8, SimOptions::default());
+        let (client, server) = sim.connect();
+        let reactor = sim.reactor();
+        let stopped = Rc::new(Cell::new(false));
+        let main = async move {
+            let stop = {
+                let (reactor, stopped) = (reactor.clone(), stopped.clone());
+                async move {
+                    reactor.sleep(Duration::from_secs(1)).await;
+                    stopped.set(true);
+                }
+            };
+            let answers = Rc::new(RefCell::new(Vec::new()));
+            let talk = async {
+                client.send(sent.as_bytes()).await.unwrap();
+                if answered {
+                    reactor.sleep(Duration::from_secs(2)).await;
+                    assert!(stopped.get());
+                    client.send(b"c").await.unwrap();
+                }
+                receive_all(client.clone(), answers.clone()).await;
+            };
+            join(serve(server, reactor.clone(), stop), talk).await;
+            answers.take()
+        };
+        let answers = sim.run(RunLimit::done(), main).unwrap();
+        let answers = String::from_utf8(answers).unwrap();
+        assert_eq!(answers.ends_with("3 bytes"), answered, "{answers}");
+        assert!(sim.elapsed() < Duration::from_secs(10));
+    }
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_given_up() {
+    let sim = Sim::new(9, SimOptions::default());
+    let (client, server) = sim.connect();
+    let reactor = sim.reactor();
+    let main = async move {
+        let ceiling = Ceiling::new(1);
+        let service = |_request| {
+            let body = LeasedBody::new(vec![b'x'; 1_000_000], &ceiling);
+            std::future::ready(Response::new(body))
+        };
+        client
+            .send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        serve_http1(server, reactor.clone(), service, pending()).await;
+        assert!(ceiling.lease(1).is_some(), "all bytes were given back");
+        drop(client);
+    };
+    sim.run(RunLimit::done(), main).unwrap();
+    assert!(sim.elapsed() < Duration::from_secs(80));
+}
