@@ -7,6 +7,8 @@ use clap::{Parser, Subcommand};
 
 use crate::cli;
 use crate::cli::arguments::StreamCommand;
+use crate::config::ServeArguments;
+use crate::{boot, logs};
 
 const EXAMPLES: &str = "Examples:
   weir serve --data-dir ./weir-data
@@ -25,6 +27,12 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the server until SIGTERM or Ctrl-C
+    #[command(after_help = "Examples:
+  weir serve
+  weir serve --data-dir /var/lib/weir --reserve 8GiB --stream logs:4
+  weir serve --http 0.0.0.0:4567 --insecure-listen --quota aws --log json")]
+    Serve(Box<ServeArguments>),
     /// Work with streams: create, ls, describe, put, tail, set, delete
     #[command(after_help = "Examples:
   weir stream create logs --shards 4
@@ -55,6 +63,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let outcome = match command_line.command {
+        Command::Serve(arguments) => arguments.check().and_then(|config| {
+            logs::start(&config)?;
+            boot::serve(&config)
+        }),
         Command::Stream { command } => cli::run(&command),
         Command::Version => {
             println!("weir {}", version());

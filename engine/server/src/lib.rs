@@ -3,9 +3,18 @@
 //! `weir serve` boots the cores and waits for a signal; `weir stream ...` is a client like any
 //! other. Start reading at [`run`].
 
+mod accept;
+mod admin;
+mod boot;
 mod cli;
 mod commands;
+mod config;
+mod core;
+mod logs;
+mod metrics;
+mod session;
 pub mod units;
+mod visitors;
 
 pub use cli::failure::Failure;
 pub use commands::run;

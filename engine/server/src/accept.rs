@@ -1,0 +1,124 @@
+//! Connections on their way in: accepted on an ordinary thread, counted, dealt to the cores.
+//!
+//! Owns: how many connections there may be. Never: a byte of one, but the refusal of a full house.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use weir_protocol::wire::hello::HelloStatus;
+use weir_reactor::Mailbox;
+
+use crate::core::CoreLetter;
+use crate::session;
+
+/// Connections to one port.
+const CONNECTIONS_MAX: usize = 20_000;
+/// Connections to one port from one address.
+const ADDRESS_CONNECTIONS_MAX: usize = 1_000;
+/// Addresses without connections are forgotten when so many are known.
+const ADDRESSES_KNOWN_MAX: usize = 4_096;
+
+/// A connection's place among those there may be; dropping it gives the place back. The tokens'
+/// own reference counts are the counters, so that no core shares anything else.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    _of_all: Arc<()>,
+    _of_address: Arc<()>,
+}
+
+/// Counts the connections of one port.
+#[derive(Debug, Default)]
+struct Seats {
+    all: Arc<()>,
+    addresses: HashMap<IpAddr, Arc<()>>,
+}
+
+impl Seats {
+    fn take(&mut self, address: IpAddr) -> Option<Seat> {
+        if Arc::strong_count(&self.all) > CONNECTIONS_MAX {
+            return None;
+        }
+        if self.addresses.len() >= ADDRESSES_KNOWN_MAX {
+            self.addresses
+                .retain(|_, token| Arc::strong_count(token) > 1);
+        }
+        let token = self.addresses.entry(address).or_default();
+        if Arc::strong_count(token) > ADDRESS_CONNECTIONS_MAX {
+            return None;
+        }
+        Some(Seat {
+            _of_all: Arc::clone(&self.all),
+            _of_address: Arc::clone(token),
+        })
+    }
+}
+
+/// What a port is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Port {
+    /// The Kinesis HTTP API.
+    Http,
+    /// The binary protocol.
+    Wire,
+    /// Health and metrics, on core 0.
+    Admin,
+}
+
+/// Takes connections of one port and deals them to the cores in turn.
+pub(crate) fn dealer(
+    port: Port,
+    cores: Vec<Mailbox<CoreLetter>>,
+) -> impl FnMut(OwnedFd, SocketAddr) + Send + 'static {
+    let mut seats = Seats::default();
+    let mut turn = 0;
+    move |descriptor, peer| {
+        let Some(seat) = seats.take(peer.ip()) else {
+            tracing::warn!(%peer, ?port, "too many connections: one was refused");
+            refuse(port, descriptor, cores.len());
+            return;
+        };
+        let core = if port == Port::Admin { 0 } else { turn };
+        turn = (turn + 1) % cores.len();
+        let letter = CoreLetter::Connection {
+            port,
+            descriptor,
+            seat,
+        };
+        if let Err(CoreLetter::Connection { descriptor, .. }) = cores[core].send(letter) {
+            tracing::warn!(%peer, ?port, "core {core} takes no more connections now");
+            refuse(port, descriptor, cores.len());
+        }
+    }
+}
+
+/// Tells a client of ours that the house is full; others see the connection close.
+fn refuse(port: Port, descriptor: OwnedFd, cores: usize) {
+    if port == Port::Wire {
+        let mut stream = TcpStream::from(descriptor);
+        // A fresh connection has room for 64 bytes; if not, it is closed without a word.
+        let _ = stream
+            .set_nonblocking(true)
+            .and_then(|()| stream.write(&session::answer(HelloStatus::Busy, 0, cores as u32)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seats_are_counted_and_given_back() {
+        let mut seats = Seats::default();
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let mut taken: Vec<_> = (0..ADDRESS_CONNECTIONS_MAX)
+            .map(|_| seats.take(here).unwrap())
+            .collect();
+        assert!(seats.take(here).is_none());
+        assert!(seats.take(IpAddr::from([127, 0, 0, 2])).is_some());
+        taken.pop();
+        assert!(seats.take(here).is_some());
+    }
+}

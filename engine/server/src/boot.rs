@@ -1,0 +1,293 @@
+//! `weir serve`: from a configuration to a server that is ready, and from a signal to its end.
+//!
+//! The order: what the machine must allow, the ports, the folder and its recovery, the cores, the
+//! acceptors, the streams that are asked for, the ready line.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, bounded};
+use weir_gateway::GatewaySettings;
+use weir_reactor::{
+    Acceptor, CorePlan, Listener, Mailbox, Running, Signal, SignalEvents, Waiting, choose_cpus,
+    cpus_allowed, mailbox, oneshot, physical_memory_bytes, preflight, start_cores,
+};
+use weir_stream::{Control, FolderOptions, OpenFolder, open_folder};
+
+use crate::accept::{Port, dealer};
+use crate::cli::failure::Failure;
+use crate::config::Config;
+use crate::core::{self, CoreLetter, Launch};
+
+/// Letters that may wait for one core; beyond it new connections are refused.
+const CORE_LETTERS_MAX: usize = 1_024;
+/// Files that any server needs open, beside its connections.
+const DESCRIPTORS_MIN: u64 = 256;
+/// Memory assumed where the machine does not tell.
+const MEMORY_BYTES_UNKNOWN: u64 = 2 << 30;
+/// How long a core may take to open its log; recovery is done by then, but a reserve is written.
+const START_PATIENCE: Duration = Duration::from_mins(30);
+/// How long the control plane may take for the streams asked for.
+const CREATE_PATIENCE: Duration = Duration::from_mins(1);
+/// Longer than cores take to drain by themselves.
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs a server until it is told to stop.
+pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
+    // Signals first: one that comes during recovery ends it in good order.
+    let mut signals = SignalEvents::listen()
+        .map_err(|error| Failure::could_not_run(format!("cannot listen for signals: {error}")))?;
+    let cpus = choose(config)?;
+    check_machine(config, cpus.len())?;
+    let ports = Ports::bind(config)?;
+    let options = folder_options(config, cpus.len());
+    let OpenFolder {
+        cores,
+        control,
+        report,
+    } = open_folder(&options).map_err(|error| Failure::could_not_run(error.to_string()))?;
+    for line in report {
+        tracing::info!("{line}");
+    }
+    let plan = CorePlan {
+        cpus,
+        folder: config.data_dir.clone(),
+    };
+    let server = Server::start(&plan, cores, control, &options)?;
+    let ready = ports
+        .open(&server.cores)
+        .and_then(|doors| server.create_streams(config).map(|()| doors));
+    let doors = match ready {
+        Ok(doors) => doors,
+        Err(failure) => {
+            server.stop();
+            return Err(failure);
+        }
+    };
+    announce(config, &doors, server.cores.len());
+    wait_for_end(&mut signals);
+    drop(doors);
+    server.stop();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn choose(config: &Config) -> Result<Vec<usize>, Failure> {
+    let chosen = match config.cores {
+        Some(count) => choose_cpus(count),
+        None => cpus_allowed(),
+    };
+    chosen.map_err(|error| Failure::could_not_run(error.to_string()))
+}
+
+fn check_machine(config: &Config, cores: usize) -> Result<(), Failure> {
+    let refused = |error: preflight::Refusal| Failure::could_not_run(error.to_string());
+    preflight::check_io_uring().map_err(refused)?;
+    preflight::check_locked_memory(cores).map_err(refused)?;
+    preflight::raise_descriptor_limit(DESCRIPTORS_MIN).map_err(refused)?;
+    std::fs::create_dir_all(&config.data_dir).map_err(|error| {
+        Failure::could_not_run(format!(
+            "data folder {} cannot be made: {error}",
+            config.data_dir.display()
+        ))
+    })?;
+    preflight::check_data_folder(&config.data_dir, config.allow_tmpfs).map_err(refused)
+}
+
+fn folder_options(config: &Config, cores: usize) -> FolderOptions {
+    let half = || physical_memory_bytes().unwrap_or(MEMORY_BYTES_UNKNOWN) / 2;
+    FolderOptions {
+        path: config.data_dir.clone(),
+        cores,
+        segment_bytes: config.segment_bytes,
+        memory_bytes: config.memory_bytes.unwrap_or_else(half),
+        reserve_bytes: config.reserve_bytes,
+        quota: config.quota,
+        state_delay: config.state_delay,
+        account: config.account.clone(),
+        region: config.region.clone(),
+    }
+}
+
+/// The three listeners, bound before anything is done to the folder.
+struct Ports {
+    http: Listener,
+    wire: Listener,
+    admin: Listener,
+}
+
+/// The three acceptors; dropping them stops accepting.
+struct Doors {
+    http: Acceptor,
+    wire: Acceptor,
+    admin: Acceptor,
+}
+
+impl Ports {
+    fn bind(config: &Config) -> Result<Self, Failure> {
+        let bind = |flag: &str, address: SocketAddr| {
+            Listener::bind(address).map_err(|error| {
+                Failure::could_not_run(format!(
+                    "cannot listen on {address}: {error}: choose another address with {flag}"
+                ))
+            })
+        };
+        Ok(Self {
+            http: bind("--http", config.http)?,
+            wire: bind("--wire", config.wire)?,
+            admin: bind("--admin", config.admin)?,
+        })
+    }
+
+    fn open(self, cores: &[Mailbox<CoreLetter>]) -> Result<Doors, Failure> {
+        let open = |listener: Listener, port: Port, name: &str| {
+            listener
+                .start_accepting(name, dealer(port, cores.to_vec()))
+                .map_err(|error| Failure::could_not_run(format!("cannot start a thread: {error}")))
+        };
+        Ok(Doors {
+            admin: open(self.admin, Port::Admin, "accept-admin")?,
+            http: open(self.http, Port::Http, "accept-http")?,
+            wire: open(self.wire, Port::Wire, "accept-wire")?,
+        })
+    }
+}
+
+/// Cores that run, and the control thread behind them.
+struct Server {
+    cores: Vec<Mailbox<CoreLetter>>,
+    running: Running<()>,
+    control: Control,
+}
+
+impl Server {
+    fn start(
+        plan: &CorePlan,
+        seeds: Vec<weir_stream::CoreSeed>,
+        control: Control,
+        options: &FolderOptions,
+    ) -> Result<Self, Failure> {
+        let (cores, inboxes): (Vec<_>, Vec<_>) =
+            seeds.iter().map(|_| mailbox(CORE_LETTERS_MAX)).unzip();
+        let gateway = GatewaySettings {
+            account: options.account.clone(),
+            region: options.region.clone(),
+            body_bytes_max: (options.memory_bytes / 8) as usize / seeds.len(),
+        };
+        let mut started = Vec::new();
+        let mut launches = Vec::new();
+        for (seed, inbox) in seeds.into_iter().zip(inboxes) {
+            let (reply, waiting) = oneshot();
+            started.push(waiting);
+            let (hand, launch) = bounded(1);
+            let letter = Launch {
+                seed,
+                inbox,
+                cores: cores.clone(),
+                gateway: gateway.clone(),
+                started: reply,
+            };
+            assert!(hand.send(letter).is_ok(), "the other end is right here");
+            launches.push(launch);
+        }
+        let launches: Arc<[Receiver<Launch>]> = launches.into();
+        let running = start_cores(plan, move |reactor| {
+            let launch = launches[reactor.core()].try_recv();
+            async move {
+                let launch = launch.expect("each core starts once");
+                core::run(reactor, launch).await;
+            }
+        });
+        let running = match running {
+            Ok(running) => running,
+            Err(error) => {
+                control.stop();
+                return Err(Failure::could_not_run(error.to_string()));
+            }
+        };
+        let server = Self {
+            cores,
+            running,
+            control,
+        };
+        match started
+            .into_iter()
+            .try_for_each(|core| answered(core, START_PATIENCE))
+        {
+            Ok(()) => Ok(server),
+            Err(text) => {
+                server.stop();
+                Err(Failure::could_not_run(text))
+            }
+        }
+    }
+
+    fn create_streams(&self, config: &Config) -> Result<(), Failure> {
+        if config.streams.is_empty() {
+            return Ok(());
+        }
+        let (reply, waiting) = oneshot();
+        let letter = CoreLetter::Create(config.streams.clone(), reply);
+        if self.cores[0].send(letter).is_err() {
+            return Err(Failure::could_not_run("core 0 takes no letters"));
+        }
+        answered(waiting, CREATE_PATIENCE)
+            .map_err(|text| Failure::could_not_run(format!("--stream: {text}")))
+    }
+
+    /// Answers what is in flight, seals the logs, ends the control thread.
+    fn stop(self) {
+        let drained: Vec<_> = self.cores.iter().filter_map(drain).collect();
+        for core in drained {
+            // Late or gone: its log is sealed as it is.
+            let _ = core.wait(STOP_PATIENCE);
+        }
+        for core in &self.cores {
+            let _ = core.send(CoreLetter::Close);
+        }
+        self.running.join();
+        self.control.stop();
+    }
+}
+
+fn drain(core: &Mailbox<CoreLetter>) -> Option<Waiting<()>> {
+    let (reply, waiting) = oneshot();
+    core.send(CoreLetter::Drain(reply)).ok().map(|()| waiting)
+}
+
+fn answered(waiting: Waiting<Result<(), String>>, patience: Duration) -> Result<(), String> {
+    match waiting.wait(patience) {
+        Some(Ok(outcome)) => outcome,
+        Some(Err(_)) => Err("a core ended early".to_owned()),
+        None => Err(format!("no answer within {} s", patience.as_secs())),
+    }
+}
+
+/// One line on stdout says that clients may come, and where.
+fn announce(config: &Config, doors: &Doors, cores: usize) {
+    let line = format!(
+        "weir ready: kinesis=http://{} binary={} admin=http://{} data={} cores={cores}\n",
+        doors.http.local_address(),
+        doors.wire.local_address(),
+        doors.admin.local_address(),
+        config.data_dir.display(),
+    );
+    // Whoever started us may not listen.
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+}
+
+fn wait_for_end(signals: &mut SignalEvents) {
+    loop {
+        match signals.wait() {
+            Some(Signal::HangUp) => tracing::info!("SIGHUP: there is nothing to reload yet"),
+            Some(signal) => {
+                tracing::info!(?signal, "stopping");
+                return;
+            }
+            None => return,
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! What `weir serve` is told, and what it makes of it.
+//!
+//! Flags win over `WEIR_...` variables, which win over defaults; every default is the safe one.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use weir_protocol::limits::{PORT_ADMIN, PORT_HTTP, PORT_WIRE, STREAM_SHARDS_MAX};
+use weir_protocol::model::StreamName;
+use weir_stream::QuotaSwitch;
+
+use crate::cli::failure::Failure;
+use crate::units;
+
+/// Most cores one server runs on.
+const CORES_MAX: i64 = 256;
+/// Least memory that a server can work with, in bytes.
+const MEMORY_BYTES_MIN: u64 = 64 * 1024 * 1024;
+
+/// Flags of `weir serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// Where records are kept; made if it is not there
+    #[arg(
+        long,
+        env = "WEIR_DATA_DIR",
+        default_value = "./weir-data",
+        value_name = "FOLDER"
+    )]
+    data_dir: PathBuf,
+    /// Where the Kinesis HTTP API listens
+    #[arg(long, env = "WEIR_HTTP", default_value_t = loopback(PORT_HTTP), value_parser = address, value_name = "HOST:PORT")]
+    http: SocketAddr,
+    /// Where the binary protocol listens
+    #[arg(long, env = "WEIR_WIRE", default_value_t = loopback(PORT_WIRE), value_parser = address, value_name = "HOST:PORT")]
+    wire: SocketAddr,
+    /// Where health and metrics listen
+    #[arg(long, env = "WEIR_ADMIN", default_value_t = loopback(PORT_ADMIN), value_parser = address, value_name = "HOST:PORT")]
+    admin: SocketAddr,
+    /// How many cores to serve on [default: every CPU this process may use]
+    #[arg(long, env = "WEIR_CORES", value_parser = clap::value_parser!(u32).range(1..=CORES_MAX))]
+    cores: Option<u32>,
+    /// Which streams are metered as AWS does: provisioned ones, all, or none
+    #[arg(long, env = "WEIR_QUOTA", value_enum, default_value_t = Quota::Mode)]
+    quota: Quota,
+    /// Write this much of the disk ahead before serving, for example 8GiB
+    #[arg(long, env = "WEIR_RESERVE", value_parser = units::size, value_name = "SIZE")]
+    reserve: Option<u64>,
+    /// Ceiling of the memory taken for data, for example 4GiB [default: half of the machine's]
+    #[arg(long, env = "WEIR_MEMORY", value_parser = units::size, value_name = "SIZE")]
+    memory: Option<u64>,
+    /// Create this stream at the start if it is not there; may be given several times
+    #[arg(long = "stream", env = "WEIR_STREAMS", value_delimiter = ',', value_parser = wanted_stream, value_name = "NAME:SHARDS")]
+    streams: Vec<WantedStream>,
+    /// The account that streams are stored under: 12 digits
+    #[arg(long, env = "WEIR_ACCOUNT", default_value = "000000000000", value_parser = account)]
+    account: String,
+    /// The region that streams are stored under
+    #[arg(long, env = "WEIR_REGION", default_value = "us-east-1", value_parser = region)]
+    region: String,
+    /// How long a stream stays CREATING and DELETING
+    #[arg(long, env = "WEIR_STATE_DELAY", default_value = "5ms", value_parser = units::duration, value_name = "TIME")]
+    state_delay: Duration,
+    /// Segment size of a new data folder, for example 256MiB [default: 128MiB]
+    #[arg(long, env = "WEIR_SEGMENT_BYTES", value_parser = units::size, value_name = "SIZE")]
+    segment_bytes: Option<u64>,
+    /// Allow addresses that other machines can reach: there is no authentication yet
+    #[arg(long, env = "WEIR_INSECURE_LISTEN")]
+    insecure_listen: bool,
+    /// Allow a data folder in memory, which loses everything with the machine's power
+    #[arg(long, env = "WEIR_ALLOW_TMPFS")]
+    allow_tmpfs: bool,
+    /// How to write the log
+    #[arg(long = "log", env = "WEIR_LOG", value_enum, default_value_t = LogFormat::Text)]
+    log: LogFormat,
+    /// How much to log: error, warn, info, debug or trace, also per module (info,weir_log=debug)
+    #[arg(
+        long,
+        env = "WEIR_LOG_LEVEL",
+        default_value = "info",
+        value_name = "LEVEL"
+    )]
+    log_level: String,
+}
+
+/// Which streams are metered.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Quota {
+    /// Provisioned streams are, on-demand streams are not
+    Mode,
+    /// All are
+    Aws,
+    /// None is
+    Off,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// A stream to be there when the server is ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WantedStream {
+    pub(crate) name: StreamName,
+    pub(crate) shards: u32,
+}
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) http: SocketAddr,
+    pub(crate) wire: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    /// `None`: every CPU there is.
+    pub(crate) cores: Option<usize>,
+    pub(crate) quota: QuotaSwitch,
+    pub(crate) reserve_bytes: u64,
+    /// `None`: half of the machine's.
+    pub(crate) memory_bytes: Option<u64>,
+    pub(crate) streams: Vec<WantedStream>,
+    pub(crate) account: String,
+    pub(crate) region: String,
+    pub(crate) state_delay: Duration,
+    pub(crate) segment_bytes: Option<u64>,
+    pub(crate) allow_tmpfs: bool,
+    pub(crate) log: LogFormat,
+    pub(crate) log_level: String,
+}
+
+impl ServeArguments {
+    /// Checks what no single flag can check.
+    pub(crate) fn check(self) -> Result<Config, Failure> {
+        for (flag, address) in [
+            ("--http", self.http),
+            ("--wire", self.wire),
+            ("--admin", self.admin),
+        ] {
+            if !address.ip().is_loopback() && !self.insecure_listen {
+                return Err(Failure::usage(format!(
+                    "{flag} {address} can be reached by other machines and nothing is \
+                     authenticated yet: listen on 127.0.0.1, or say --insecure-listen"
+                )));
+            }
+        }
+        if let Some(bytes @ ..MEMORY_BYTES_MIN) = self.memory {
+            return Err(Failure::usage(format!(
+                "--memory {} is too little: at least {} are needed",
+                units::show_size(bytes),
+                units::show_size(MEMORY_BYTES_MIN)
+            )));
+        }
+        Ok(Config {
+            data_dir: self.data_dir,
+            http: self.http,
+            wire: self.wire,
+            admin: self.admin,
+            cores: self.cores.map(|cores| cores as usize),
+            quota: match self.quota {
+                Quota::Mode => QuotaSwitch::Mode,
+                Quota::Aws => QuotaSwitch::Aws,
+                Quota::Off => QuotaSwitch::Off,
+            },
+            reserve_bytes: self.reserve.unwrap_or(0),
+            memory_bytes: self.memory,
+            streams: self.streams,
+            account: self.account,
+            region: self.region,
+            state_delay: self.state_delay,
+            segment_bytes: self.segment_bytes,
+            allow_tmpfs: self.allow_tmpfs,
+            log: self.log,
+            log_level: self.log_level,
+        })
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let mut addresses = text
+        .to_socket_addrs()
+        .map_err(|error| format!("\"{text}\" is not host:port: {error}"))?;
+    addresses
+        .next()
+        .ok_or_else(|| format!("\"{text}\" has no address"))
+}
+
+fn wanted_stream(text: &str) -> Result<WantedStream, String> {
+    let form = || format!("\"{text}\" is not NAME:SHARDS, for example logs:4");
+    let (name, shards) = text.rsplit_once(':').ok_or_else(form)?;
+    let name = StreamName::new(name).map_err(|error| error.to_string())?;
+    let shards: u32 = shards.parse().map_err(|_| form())?;
+    if shards == 0 || shards > STREAM_SHARDS_MAX {
+        return Err(format!(
+            "{shards} shards asked for, expected 1 to {STREAM_SHARDS_MAX}"
+        ));
+    }
+    Ok(WantedStream { name, shards })
+}
+
+fn account(text: &str) -> Result<String, String> {
+    if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("\"{text}\" is not an account: expected 12 digits"))
+    }
+}
+
+fn region(text: &str) -> Result<String, String> {
+    let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if (1..=63).contains(&text.len()) && text.bytes().all(legal) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "\"{text}\" is not a region: expected for example us-east-1"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct CommandLine {
+        #[command(flatten)]
+        serve: ServeArguments,
+    }
+
+    fn check(arguments: &[&str]) -> Result<Config, String> {
+        let all = std::iter::once(&"weir").chain(arguments);
+        CommandLine::try_parse_from(all)
+            .map_err(|error| error.to_string())
+            .and_then(|line| line.serve.check().map_err(|failure| failure.to_string()))
+    }
+
+    #[test]
+    fn defaults_are_safe() {
+        let config = check(&[]).unwrap();
+        assert_eq!(config.http.to_string(), "127.0.0.1:4567");
+        assert_eq!(config.wire.to_string(), "127.0.0.1:4568");
+        assert_eq!(config.admin.to_string(), "127.0.0.1:4569");
+        assert_eq!(config.quota, QuotaSwitch::Mode);
+        assert_eq!(config.state_delay, Duration::from_millis(5));
+    }
+
+    #[test]
+    fn values_carry_units_and_names() {
+        let config = check(&[
+            "--reserve=8GiB",
+            "--memory",
+            "1GiB",
+            "--stream",
+            "logs:4",
+            "--stream",
+            "a.b-c:1",
+            "--cores=2",
+            "--http=localhost:0",
+        ])
+        .unwrap();
+        assert_eq!(config.reserve_bytes, 8 << 30);
+        assert_eq!(config.streams.len(), 2);
+        assert_eq!(config.streams[0].name.as_str(), "logs");
+        assert_eq!(config.cores, Some(2));
+        for (arguments, word) in [
+            (["--memory", "4"], "4MiB"),
+            (["--state-delay", "5"], "5s"),
+            (["--stream", "logs"], "logs:4"),
+            (["--stream", "logs:0"], "1 to 10000"),
+            (["--account", "12"], "12 digits"),
+            (["--memory", "1MiB"], "64MiB"),
+            (["--http", "0.0.0.0:4567"], "--insecure-listen"),
+            (["--cores", "0"], "0"),
+        ] {
+            let error = check(&arguments).unwrap_err();
+            assert!(error.contains(word), "{word} in {error}");
+        }
+        check(&["--http", "0.0.0.0:4567", "--insecure-listen"]).unwrap();
+    }
+}

@@ -1,0 +1,232 @@
+//! What one core does: start its engine, take connections in, and end in good order.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use weir_gateway::{Gateway, GatewaySettings};
+use weir_reactor::{CoreReactor, Inbox, Lane, Mailbox, Reactor, Reply, TcpSocket, thread_cpu_ns};
+use weir_stream::{ControlError, CoreSeed, CreateStream, Engine};
+
+use crate::accept::{Port, Seat};
+use crate::admin::Admin;
+use crate::config::WantedStream;
+use crate::metrics::CoreMetrics;
+use crate::session::{self, CoreSessions, Greeted};
+use crate::visitors::Visitors;
+
+/// How long requests in flight may take once the server is told to stop.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a core is told by other threads.
+pub(crate) enum CoreLetter {
+    /// A new connection.
+    Connection {
+        port: Port,
+        descriptor: OwnedFd,
+        seat: Seat,
+    },
+    /// A binary connection that belongs here; its hello was read elsewhere.
+    Moved { descriptor: OwnedFd, seat: Seat },
+    /// Count.
+    Measure(Reply<CoreMetrics>),
+    /// Create these streams if they are not there.
+    Create(Vec<WantedStream>, Reply<Result<(), String>>),
+    /// Take nothing new, and say when everything in flight was answered.
+    Drain(Reply<()>),
+    /// Seal the log and end.
+    Close,
+}
+
+/// What a core starts from.
+pub(crate) struct Launch {
+    pub(crate) seed: CoreSeed,
+    pub(crate) inbox: Inbox<CoreLetter>,
+    pub(crate) cores: Vec<Mailbox<CoreLetter>>,
+    pub(crate) gateway: GatewaySettings,
+    pub(crate) started: Reply<Result<(), String>>,
+}
+
+/// One core's state beside its engine.
+struct Core {
+    engine: Engine<CoreReactor>,
+    cores: Vec<Mailbox<CoreLetter>>,
+    sessions: Rc<CoreSessions<TcpSocket>>,
+    gateway: Gateway<CoreReactor>,
+    admin: Admin,
+    /// HTTP connections, of both ports.
+    visitors: Rc<Visitors>,
+}
+
+/// Runs until told to close.
+pub(crate) async fn run(reactor: CoreReactor, launch: Launch) {
+    let Launch {
+        seed,
+        mut inbox,
+        cores,
+        gateway,
+        started,
+    } = launch;
+    let engine = match Engine::start(reactor.clone(), seed).await {
+        Ok(engine) => engine,
+        Err(error) => {
+            started.send(Err(error.to_string()));
+            return;
+        }
+    };
+    let visitors = Rc::new(Visitors::default());
+    let core = Rc::new(Core {
+        gateway: Gateway::new(engine.clone(), gateway),
+        admin: Admin::new(engine.clone(), cores.clone(), Rc::clone(&visitors)),
+        sessions: Rc::default(),
+        visitors,
+        cores,
+        engine,
+    });
+    reactor.spawn(
+        Lane::Background,
+        Rc::clone(&core.sessions).sweep(reactor.clone()),
+    );
+    started.send(Ok(()));
+    while let Some(letter) = inbox.receive().await {
+        if matches!(letter, CoreLetter::Close) {
+            break;
+        }
+        core.take(letter);
+    }
+    core.engine.close().await;
+}
+
+impl Core {
+    fn take(self: &Rc<Self>, letter: CoreLetter) {
+        match letter {
+            CoreLetter::Connection {
+                port,
+                descriptor,
+                seat,
+            } => self.take_connection(port, descriptor, seat),
+            CoreLetter::Moved { descriptor, seat } => {
+                let core = Rc::clone(self);
+                self.spawn(async move { core.serve_moved(descriptor, seat).await });
+            }
+            CoreLetter::Measure(reply) => reply.send(self.measure()),
+            CoreLetter::Create(streams, reply) => {
+                let engine = self.engine.clone();
+                self.spawn(async move { reply.send(create(&engine, streams).await) });
+            }
+            CoreLetter::Drain(reply) => {
+                let core = Rc::clone(self);
+                self.spawn(async move {
+                    core.visitors.stop();
+                    core.sessions
+                        .drain(core.engine.reactor(), DRAIN_PATIENCE)
+                        .await;
+                    core.visitors
+                        .gone(core.engine.reactor(), DRAIN_PATIENCE)
+                        .await;
+                    reply.send(());
+                });
+            }
+            CoreLetter::Close => {}
+        }
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.engine.reactor().spawn(Lane::Network, task);
+    }
+
+    fn take_connection(self: &Rc<Self>, port: Port, descriptor: OwnedFd, seat: Seat) {
+        let socket = match TcpSocket::adopt(descriptor) {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::debug!(%error, "a connection was over before it began");
+                return;
+            }
+        };
+        let core = Rc::clone(self);
+        match port {
+            Port::Wire => self.spawn(async move { core.serve_new(socket, seat).await }),
+            Port::Http => self.spawn(async move {
+                let _seat = seat;
+                let visit = core.visitors.enter();
+                core.gateway.serve(socket, visit.stopping()).await;
+            }),
+            Port::Admin => self.spawn(async move {
+                let _seat = seat;
+                let visit = core.visitors.enter();
+                core.admin.serve(socket, visit.stopping()).await;
+            }),
+        }
+    }
+
+    /// Greets a binary connection and serves it, here or on the core it is for.
+    async fn serve_new(&self, socket: TcpSocket, seat: Seat) {
+        let watch = self.sessions.watch(socket.clone(), self.engine.monotonic());
+        let stopping = self.sessions.is_stopping();
+        let (here, cores) = (self.engine.core(), self.engine.cores());
+        let greeted = session::greet(&socket, here, cores, stopping).await;
+        drop(watch);
+        match greeted {
+            Ok(Greeted::Welcome) => self.serve(socket, seat).await,
+            Ok(Greeted::Elsewhere(core)) => match socket.into_descriptor() {
+                Ok(descriptor) => {
+                    let letter = CoreLetter::Moved { descriptor, seat };
+                    if self.cores[core as usize].send(letter).is_err() {
+                        tracing::warn!("core {core} takes no more connections now");
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "a connection could not change its core"),
+            },
+            Ok(Greeted::Refused) | Err(_) => {}
+        }
+    }
+
+    async fn serve_moved(&self, descriptor: OwnedFd, seat: Seat) {
+        let (here, cores) = (self.engine.core(), self.engine.cores());
+        if let Ok(socket) = TcpSocket::adopt(descriptor)
+            && session::welcome(&socket, here, cores).await.is_ok()
+        {
+            self.serve(socket, seat).await;
+        }
+    }
+
+    async fn serve(&self, socket: TcpSocket, _seat: Seat) {
+        let accepted = &self.sessions.counters.accepted;
+        accepted.set(accepted.get() + 1);
+        session::serve(&self.engine, &self.sessions, socket).await;
+    }
+
+    fn measure(&self) -> CoreMetrics {
+        let counters = &self.sessions.counters;
+        CoreMetrics {
+            core: self.engine.core(),
+            busy: Duration::from_nanos(thread_cpu_ns()),
+            wire_connections: self.sessions.open() as u64,
+            http_connections: self.visitors.present() as u64,
+            accepted: counters.accepted.get(),
+            timed_out: counters.timed_out.get(),
+            malformed: counters.malformed.get(),
+            append: counters.append.borrow().clone(),
+            read: counters.read.borrow().clone(),
+            control: counters.control.borrow().clone(),
+        }
+    }
+}
+
+async fn create(engine: &Engine<CoreReactor>, streams: Vec<WantedStream>) -> Result<(), String> {
+    for wanted in streams {
+        let create = CreateStream {
+            name: wanted.name,
+            shards: wanted.shards,
+            mode: weir_protocol::model::StreamMode::OnDemand,
+            retention_ms: None,
+            retain_bytes: None,
+        };
+        match engine.create_stream(create).await {
+            Ok(stream) => tracing::info!(stream = %stream.name, shards = wanted.shards, "created"),
+            Err(ControlError::StreamExists { .. }) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Ok(())
+}

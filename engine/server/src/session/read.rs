@@ -1,0 +1,126 @@
+//! A read request: a task of its own, so that one that waits for data holds up nobody.
+//!
+//! It owns a cursor, not memory. Room for the answer is set aside before bytes are read; a read
+//! that waited for data and finds no room then lets go of what it got and reads again later.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use weir_protocol::limits::MIB;
+use weir_protocol::wire::frame::Correlation;
+use weir_protocol::wire::request::{ReadFrom, ReadRequest};
+use weir_protocol::wire::response::{ReadAnswer, RecordsWriter};
+use weir_reactor::{Monotonic, Reactor, Socket};
+use weir_stream::{ReadError, ReadHere};
+
+use super::connection::{Connection, OUTPUT_BYTES_MAX};
+
+/// Most bytes of batches in one answer, unless a single batch is longer.
+const ANSWER_BYTES_MAX: u32 = 4 * MIB;
+
+/// Reads and queues the answer.
+pub(crate) async fn read<R: Reactor, S: Socket>(
+    connection: &Rc<Connection<R, S>>,
+    asked: ReadRequest,
+    to: Correlation,
+    started: Monotonic,
+) {
+    let bytes_max = asked.bytes_max.clamp(1, ANSWER_BYTES_MAX);
+    let deadline = started.plus(Duration::from_millis(u64::from(asked.wait_ms)));
+    let mut request = weir_stream::ReadRequest {
+        shard: asked.shard,
+        from: asked.from,
+        bytes_max,
+        wait_ms: 0,
+        polling: true,
+    };
+    let outcome = loop {
+        if !connection.reserve(bytes_max as usize).await {
+            return;
+        }
+        let outcome = connection.engine.read_here(&request).await;
+        let left = deadline.since(connection.engine.monotonic());
+        match outcome {
+            Ok(here) if here.batches.count == 0 && !here.at_end && !left.is_zero() => {
+                if connection.is_ending() {
+                    break Ok(here);
+                }
+                // From here on, whatever the request said: LATEST means the tip of its first look.
+                request.from = ReadFrom::Offset(here.next);
+            }
+            outcome => break outcome,
+        }
+        connection.release(bytes_max as usize);
+        // The call was counted above; waiting is not another one.
+        request.polling = false;
+        request.wait_ms = left.as_millis().max(1) as u32;
+        let found = wait_for_data(connection, &request).await;
+        request.wait_ms = 0;
+        // Where there is no room for it now, it is let go and read again later.
+        let mut outbox = connection.outbox.borrow_mut();
+        if let Some(outcome) = found
+            && outbox.reserve(bytes_max as usize, OUTPUT_BYTES_MAX)
+        {
+            break outcome;
+        }
+    };
+    answer(connection, to, outcome);
+    connection.release(bytes_max as usize);
+    let took = connection.engine.monotonic().since(started);
+    connection.sessions.counters.read.borrow_mut().record(took);
+}
+
+/// Waits until there is something to read or the time is over; `None` if nobody wants it any more.
+async fn wait_for_data<R: Reactor, S: Socket>(
+    connection: &Rc<Connection<R, S>>,
+    request: &weir_stream::ReadRequest,
+) -> Option<Result<ReadHere<R>, ReadError>> {
+    let waiting = std::pin::pin!(connection.engine.read_here(request));
+    let ending = std::pin::pin!(async {
+        loop {
+            let seen = connection.watch.ending.count();
+            if connection.is_ending() {
+                return;
+            }
+            connection.watch.ending.after(seen).await;
+        }
+    });
+    match select(waiting, ending).await {
+        Either::Left((outcome, _)) => Some(outcome),
+        Either::Right(((), _)) => None,
+    }
+}
+
+fn answer<R: Reactor, S: Socket>(
+    connection: &Rc<Connection<R, S>>,
+    to: Correlation,
+    outcome: Result<ReadHere<R>, ReadError>,
+) {
+    if connection.has_send_failed() {
+        return;
+    }
+    match outcome {
+        Err(error) => connection.refuse(to, error.to_wire()),
+        Ok(here) => {
+            let mut outbox = connection.outbox.borrow_mut();
+            let out = outbox.ready();
+            let writer = RecordsWriter::start(to, out);
+            out.reserve(here.batches.bytes);
+            for chunk in here.batches.chunks() {
+                out.extend_from_slice(chunk);
+            }
+            let answer = ReadAnswer {
+                next: here.next,
+                tip: here.tip,
+                behind_ms: here.behind_ms,
+                at_end: here.at_end,
+                count: here.batches.count,
+                batches: &[],
+            };
+            writer.finish(&answer, out);
+            drop(outbox);
+            connection.written.notify();
+        }
+    }
+}
