@@ -36,3 +36,6 @@ pub use request::{
 };
 pub use stream::{Closed, Shard, Stream, Streams};
 pub use weir_log::{Appended, LogCounters, LogState, ReadBatches};
+
+#[cfg(test)]
+mod simulated;

@@ -25,6 +25,8 @@ pub(crate) struct ExpiryAccount {
     pub(crate) effective_ms: u64,
     /// Milliseconds that passed since the wall clock last jumped ahead.
     pub(crate) since_jump_ms: u64,
+    /// How far it was behind the wall clock then.
+    pub(crate) behind_ms: u64,
     /// The monotonic clock when this was written, in nanoseconds.
     pub(crate) monotonic_ns: u64,
 }
@@ -63,7 +65,7 @@ impl ExpiryClock {
         Self {
             effective_ms: account.effective_ms,
             since_jump_ms: account.since_jump_ms,
-            behind_ms: 0,
+            behind_ms: account.behind_ms,
             looked: Monotonic(stood),
         }
     }
@@ -97,6 +99,7 @@ impl ExpiryClock {
         ExpiryAccount {
             effective_ms: self.effective_ms,
             since_jump_ms: self.since_jump_ms,
+            behind_ms: self.behind_ms,
             monotonic_ns: self.looked.0,
         }
     }

@@ -42,6 +42,7 @@ mod number {
     pub(super) const CORES_CHANGED: &str = "cores-changed";
     pub(super) const EXPIRY_EFFECTIVE_MS: &str = "expiry-effective-ms";
     pub(super) const EXPIRY_SINCE_JUMP_MS: &str = "expiry-since-jump-ms";
+    pub(super) const EXPIRY_BEHIND_MS: &str = "expiry-behind-ms";
     pub(super) const EXPIRY_MONOTONIC_NS: &str = "expiry-monotonic-ns";
 }
 const SEAL_KEY: &str = "seal-key";
@@ -238,6 +239,7 @@ impl<D: BlockingDisk> Catalog<D> {
             Some(effective) => Some(ExpiryAccount {
                 effective_ms: effective.value(),
                 since_jump_ms: number(number::EXPIRY_SINCE_JUMP_MS)?,
+                behind_ms: number(number::EXPIRY_BEHIND_MS)?,
                 monotonic_ns: number(number::EXPIRY_MONOTONIC_NS)?,
             }),
         };
@@ -335,6 +337,7 @@ impl<D: BlockingDisk> Catalog<D> {
             let mut numbers = change.open_table(NUMBERS)?;
             numbers.insert(number::EXPIRY_EFFECTIVE_MS, account.effective_ms)?;
             numbers.insert(number::EXPIRY_SINCE_JUMP_MS, account.since_jump_ms)?;
+            numbers.insert(number::EXPIRY_BEHIND_MS, account.behind_ms)?;
             numbers.insert(number::EXPIRY_MONOTONIC_NS, account.monotonic_ns)?;
             Ok(())
         })

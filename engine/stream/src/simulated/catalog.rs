@@ -1,0 +1,155 @@
+//! The catalog on a disk that stops in the middle.
+
+use weir_log::LedgerChange;
+use weir_protocol::model::{LogId, StreamMode, StreamStatus, Timestamp};
+use weir_reactor::sim::{Crash, SimDisk};
+
+use super::{asked, machine, name};
+use crate::catalog::model::Model;
+use crate::catalog::store::{Catalog, CatalogError, Namespace};
+use crate::format;
+
+fn open(disk: &SimDisk) -> Result<Catalog<SimDisk>, CatalogError> {
+    let namespace = Namespace {
+        account: "1".to_owned(),
+        region: "r".to_owned(),
+    };
+    Catalog::open(disk, namespace)
+}
+
+/// Names and segments in the catalog.
+fn contents(catalog: &Catalog<SimDisk>) -> (Vec<String>, Vec<u64>) {
+    let contents = catalog.read(1).unwrap();
+    let names = contents
+        .named
+        .iter()
+        .map(|stream| stream.name.to_string())
+        .collect();
+    (names, catalog.ledger(LogId(0)).unwrap().segments)
+}
+
+/// One change each: create, note a segment, drop a stream, drop a segment.
+fn step(catalog: &Catalog<SimDisk>, step: u32) -> Result<(), CatalogError> {
+    let mut read = catalog.read(1)?;
+    let model = Model::new(&mut read, 1);
+    let ledger = |added: Vec<u64>, removed: Vec<u64>| LedgerChange {
+        log: LogId(0),
+        known_generation: u64::from(step),
+        added,
+        removed,
+    };
+    let generation = u64::from(step);
+    match step % 4 {
+        0 | 1 => {
+            let create = asked(&format!("s{step}"), 20, StreamMode::OnDemand);
+            let created = model.create(&create, StreamStatus::Active, Timestamp::ZERO);
+            let (stream, next) = created.unwrap();
+            catalog.put_stream(&stream, next)
+        }
+        2 => catalog.apply(&ledger(vec![generation, generation + 1], vec![])),
+        _ => {
+            catalog.remove_stream(&name(&format!("s{}", step - 2)))?;
+            catalog.apply(&ledger(vec![], vec![generation - 1]))
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_leaves_whole_transactions() {
+    // How many operations of the disk the whole script takes is found out by running it.
+    for stop_after in (0..400).step_by(3) {
+        let sim = machine(stop_after);
+        let disk = sim.disk();
+        Catalog::create(&disk, [7; 32]).unwrap();
+        let mut acknowledged = contents(&open(&disk).unwrap());
+        disk.stop_plain_operations_after(Some(stop_after));
+        let mut undecided = None;
+        if let Ok(catalog) = open(&disk) {
+            for number in 0..8 {
+                let done = step(&catalog, number);
+                if done.is_err() {
+                    undecided = Some(number);
+                    break;
+                }
+                acknowledged = contents(&catalog);
+            }
+            std::mem::forget(catalog);
+        }
+        sim.crash(Crash::PowerCut);
+        let reopened = open(&disk).unwrap();
+        let found = contents(&reopened);
+        if found != acknowledged {
+            // The change under way may be there, whole: a step has at most two transactions.
+            let number = undecided.expect("nothing was under way, so nothing may differ");
+            let after_half = match number % 4 {
+                3 => {
+                    let gone = format!("s{}", number - 2);
+                    let mut half = acknowledged.clone();
+                    half.0.retain(|name| *name != gone);
+                    half
+                }
+                _ => acknowledged.clone(),
+            };
+            let mut whole = after_half.clone();
+            let generation = u64::from(number);
+            match number % 4 {
+                0 | 1 => {
+                    whole.0.push(format!("s{number}"));
+                    whole.0.sort();
+                }
+                2 => whole.1.extend([generation, generation + 1]),
+                _ => whole.1.retain(|g| *g != generation - 1),
+            }
+            assert!(
+                found == after_half || found == whole,
+                "{found:?} after {acknowledged:?}"
+            );
+        }
+        // It takes changes again.
+        step(&reopened, 100).unwrap();
+    }
+}
+
+#[test]
+fn a_new_folder_is_whole_or_new_again() {
+    for stop_after in 0..60 {
+        let sim = machine(stop_after);
+        let disk = sim.disk();
+        disk.stop_plain_operations_after(Some(stop_after));
+        Catalog::create(&disk, [7; 32]).ok();
+        let identity = weir_log::FolderIdentity {
+            folder: 1,
+            segment_bytes: 1 << 20,
+        };
+        format::write(&disk, identity).ok();
+        sim.crash(Crash::PowerCut);
+        if Catalog::exists(&disk).unwrap() {
+            assert_eq!(contents(&open(&disk).unwrap()), (vec![], vec![]));
+        } else {
+            Catalog::create(&disk, [7; 32]).unwrap();
+        }
+        if format::read(&disk).unwrap().is_none() {
+            format::write(&disk, identity).unwrap();
+        }
+        assert_eq!(format::read(&disk).unwrap(), Some(identity));
+    }
+}
+
+#[test]
+fn a_failed_write_is_found_out_by_opening_again() {
+    let sim = machine(3);
+    let disk = sim.disk();
+    Catalog::create(&disk, [7; 32]).unwrap();
+    let mut catalog = open(&disk).unwrap();
+    step(&catalog, 0).unwrap();
+    disk.stop_plain_operations_after(Some(2));
+    assert!(step(&catalog, 1).is_err());
+    disk.stop_plain_operations_after(None);
+    catalog.reopen().unwrap();
+    step(&catalog, 4).unwrap();
+    let (names, _) = contents(&catalog);
+    assert!(
+        names.contains(&"s0".to_owned()) && names.contains(&"s4".to_owned()),
+        "{names:?}"
+    );
+}
