@@ -212,8 +212,11 @@ impl<R: Reactor> Recovery<'_, R> {
         slots: &mut Slots,
     ) -> Result<(), RecoveryError> {
         if D::FLUSH_BEFORE_SERVING {
-            for segment in unsealed {
-                let path = slot_path(self.log, segment.slot);
+            // A seal that the last life did not live to record may be in caches only.
+            let sealing = slots.sealed.iter().filter(|found| found.unrecorded);
+            let sealing = sealing.map(|found| found.segment.slot);
+            for slot in unsealed.iter().map(|segment| segment.slot).chain(sealing) {
+                let path = slot_path(self.log, slot);
                 let file = self.open(&path).await?;
                 file.flush()
                     .await
