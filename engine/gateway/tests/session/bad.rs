@@ -1,0 +1,90 @@
+//! What a broken client does, and that the server lives on.
+
+use std::io::Write;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::rig::{Client, Server};
+
+#[test]
+fn refusals_are_told_in_the_words_of_aws() {
+    let server = Server::start(1, Duration::ZERO);
+    let mut client = server.connect();
+    let (status, kind, text) = client.refusal("PutRecord", json!({"StreamName": 1}));
+    assert_eq!((status, kind.as_str()), (400, "SerializationException"));
+    assert!(
+        text.ends_with("can not be converted to an String"),
+        "{text}"
+    );
+    let (_, kind, text) = client.refusal("PutRecord", json!({"StreamName": "a"}));
+    assert_eq!(kind, "ValidationException");
+    assert!(text.starts_with("2 validation errors detected: "), "{text}");
+    let (_, kind, _) = client.refusal("GetRecords", json!({"ShardIterator": "x"}));
+    assert_eq!(kind, "InvalidArgumentException");
+    let (_, kind, _) = client.refusal("Nonsense", json!({}));
+    assert_eq!(kind, "UnknownOperationException");
+    let put = json!({"StreamName": "none", "PartitionKey": "k", "Data": ""});
+    let (_, kind, _) = client.refusal("PutRecord", put);
+    assert_eq!(kind, "ResourceNotFoundException");
+
+    let unsigned = "POST / HTTP/1.1\r\nHost: a\r\nX-Amz-Target: Kinesis_20131202.ListStreams\r\n\
+                    Content-Type: application/x-amz-json-1.1\r\nContent-Length: 2\r\n\r\n{}";
+    let reply = client.exchange(unsigned.as_bytes());
+    assert_eq!(
+        reply.json()["__type"],
+        "MissingAuthenticationTokenException"
+    );
+    let reply = client.exchange(&Client::request("ListStreams", "{"));
+    assert_eq!(reply.body, br#"{"__type":"SerializationException"}"#);
+    let reply = client.exchange(b"GET / HTTP/1.1\r\nHost: a\r\nOrigin: b\r\n\r\n");
+    assert_eq!(reply.status, 403);
+    assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
+    let reply = client.exchange(b"OPTIONS / HTTP/1.1\r\nHost: a\r\nOrigin: b\r\n\r\n");
+    assert_eq!((reply.status, reply.body.len()), (200, 0));
+
+    let reply = client.exchange(&Client::request("ListStreams", "{}"));
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.header("x-amzn-requestid").unwrap().len(), 36);
+    assert_eq!(reply.header("x-amz-id-2").unwrap().len(), 96);
+    assert!(reply.header("date").unwrap().ends_with(" GMT"));
+    let content_type = reply.header("content-type");
+    assert_eq!(content_type, Some("application/x-amz-json-1.1"));
+}
+
+#[test]
+fn a_body_over_the_limit_is_a_413() {
+    let server = Server::start(1, Duration::ZERO);
+    let mut client = server.connect();
+    let body = " ".repeat(16 * 1024 * 1024 + 1);
+    let reply = client.exchange(&Client::request("PutRecords", &body));
+    assert_eq!(reply.status, 413);
+    // The longest legal call is not too long: ten records of 1 MiB less their keys.
+    let mut client = server.connect();
+    client.call("CreateStream", json!({"StreamName": "big"}));
+    client.wait_active("big");
+    let data = base64_simd::STANDARD.encode_to_string(vec![b'x'; 1024 * 1024 - 1]);
+    let record = json!({"PartitionKey": "k", "Data": data});
+    let records = vec![record; 10];
+    let answer = client.call(
+        "PutRecords",
+        json!({"StreamName": "big", "Records": records}),
+    );
+    assert_eq!(answer["FailedRecordCount"], 0);
+    let shard = answer["Records"][0]["ShardId"].as_str().unwrap().to_owned();
+    let found = client.read_shard("big", &shard);
+    assert_eq!(found.len(), 10);
+    assert!(found.iter().all(|data| data.len() == 1024 * 1024 - 1));
+}
+
+#[test]
+fn clients_that_vanish_harm_nobody() {
+    let server = Server::start(1, Duration::ZERO);
+    let whole = Client::request("ListStreams", "{}");
+    for cut in 0..whole.len() {
+        let mut client = server.connect();
+        client.socket.write_all(&whole[..cut]).unwrap();
+    }
+    let reply = server.connect().exchange(&whole);
+    assert_eq!(reply.status, 200);
+}
