@@ -7,16 +7,11 @@
 //! that a stop cut short ended, shards homed. Nothing of a log is written before the incarnation is
 //! durable; no core serves before every log of the folder is recovered.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
-use weir_log::{
-    FolderIdentity, LogParts, LogSeed, LogSettings, RecoveredLog, Retention, SEGMENT_BYTES_DEFAULT,
-    SealedSegment, ShardTip, recover,
-};
+use weir_log::{FolderIdentity, LogParts, LogSettings, SEGMENT_BYTES_DEFAULT, recover};
 use weir_protocol::limits::{KIB, MIB};
-use weir_protocol::model::{LogId, Offset, ShardId, StreamStatus};
+use weir_protocol::model::{LogId, StreamStatus};
 use weir_reactor::{BlockingDisk, Disk, Mailbox, Reactor, mailbox};
 
 use crate::catalog::control::{ControlPlane, ControlRequest, REQUESTS_MAX};
@@ -26,24 +21,46 @@ use crate::cross_core::CoreAddress;
 use crate::error::OpenFolderError;
 use crate::folder::{CoreSeed, FolderOptions};
 use crate::format::{self, FORMAT_VERSION, FormatError};
-use crate::stream::{Stream, Streams};
+use crate::homing::{Homes, Logs};
 
 /// Bytes of the disk that new segments leave free: the catalog must be able to note a deletion on
 /// a disk that records have filled.
 const DISK_RESERVE_BYTES: u64 = 64 * MIB as u64;
 
-/// A folder that was opened.
-pub(crate) struct Opened<D: BlockingDisk> {
-    pub(crate) cores: Vec<CoreSeed>,
+/// A folder that was opened, before anything runs: what [`crate::open_folder`] starts, and what a
+/// simulation runs as tasks.
+pub struct Opened<D: BlockingDisk> {
+    /// One per core, in core order.
+    pub cores: Vec<CoreSeed>,
     /// To be run, on a thread of its own or as a task.
-    pub(crate) control: ControlPlane<D>,
-    /// The way to it.
-    pub(crate) mailbox: Mailbox<ControlRequest>,
-    pub(crate) report: Vec<String>,
+    pub control: ControlPlane<D>,
+    /// Ends it.
+    pub stop: ControlStop,
+    /// What recovery found, one line each.
+    pub report: Vec<String>,
 }
 
-/// Opens the folder that `reactor` and `disk` both see.
-pub(crate) async fn open_in<R: Reactor, D: BlockingDisk>(
+/// Ends a control plane.
+#[derive(Clone)]
+pub struct ControlStop(Mailbox<ControlRequest>);
+
+impl ControlStop {
+    /// Asks the control plane to end after the requests it has; `false` if there is no room for one
+    /// more now. To be called after every engine was closed.
+    pub fn ask(&self) -> bool {
+        self.0.send(ControlRequest::Stop).is_ok()
+    }
+}
+
+impl std::fmt::Debug for ControlStop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ControlStop")
+    }
+}
+
+/// Opens the folder that `reactor` and `disk` both see, which is locked by the caller. Of the
+/// options, the path is for the texts of errors only.
+pub async fn open_in<R: Reactor, D: BlockingDisk>(
     reactor: &R,
     disk: &D,
     options: &FolderOptions,
@@ -134,7 +151,7 @@ pub(crate) async fn open_in<R: Reactor, D: BlockingDisk>(
     Ok(Opened {
         cores: seeds,
         control,
-        mailbox,
+        stop: ControlStop(mailbox),
         report,
     })
 }
@@ -289,109 +306,5 @@ fn log_settings(
         reserve_segments: reserve as usize,
         disk_reserve_bytes: DISK_RESERVE_BYTES,
         footer_cache_bytes: share(options, 32).max(MIB as usize),
-    }
-}
-
-/// Where every shard of the catalog goes. Shards that logs know and the catalog does not were
-/// deleted: no core is told of them.
-struct Homes {
-    shards: Vec<(u32, ShardTip, Retention)>,
-}
-
-impl Homes {
-    fn new(streams: &Streams, recovered: &[RecoveredLog], is_clean: bool) -> Self {
-        let mut known: FxHashMap<ShardId, ShardTip> = FxHashMap::default();
-        for tip in recovered.iter().flat_map(|log| &log.shards) {
-            let entry = known
-                .entry(tip.shard)
-                .or_insert_with(|| ShardTip::empty(tip.shard));
-            entry.next = entry.next.max(tip.next);
-            entry.last_arrival = entry.last_arrival.max(tip.last_arrival);
-            for hole in &tip.holes {
-                if !entry.holes.contains(hole) {
-                    entry.holes.push(*hole);
-                }
-            }
-        }
-        let mut shards = Vec::new();
-        for stream in streams.all() {
-            let retention = retention_of(stream);
-            for shard in &stream.shards {
-                let id = stream.shard_id(shard.index);
-                let mut tip = known.remove(&id).unwrap_or_else(|| ShardTip::empty(id));
-                if !is_clean && shard.closed.is_none() {
-                    // Used up numbers refuse appends; what is stored stays readable.
-                    tip.next = tip.next.next_epoch().unwrap_or(Offset::MAX);
-                }
-                shards.push((shard.core, tip, retention));
-            }
-        }
-        shards.sort_unstable_by_key(|(_, tip, _)| tip.shard);
-        Self { shards }
-    }
-
-    /// The shards of `core`, and those of others.
-    fn of_core(&self, core: u32) -> (Vec<(ShardTip, Retention)>, Vec<(ShardId, Retention)>) {
-        let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
-        for (owner, tip, retention) in &self.shards {
-            if *owner == core {
-                here.push((tip.clone(), *retention));
-            } else {
-                elsewhere.push((tip.shard, *retention));
-            }
-        }
-        (here, elsewhere)
-    }
-}
-
-/// What the log keeps of one shard of `stream`.
-pub(crate) fn retention_of(stream: &Stream) -> Retention {
-    let open = stream.open_shards().count().max(1) as u64;
-    let bytes = stream.retain_bytes.map(|bytes| bytes / open);
-    Retention {
-        millis: stream.retention_ms,
-        bytes,
-    }
-}
-
-/// The recovered logs, to be dealt to cores: log N to core N, and those of earlier, more numerous
-/// cores to whoever looks after them.
-struct Logs {
-    seeds: BTreeMap<LogId, LogSeed>,
-    cores: u32,
-    has_cores_changed: bool,
-}
-
-impl Logs {
-    fn new(recovered: Vec<RecoveredLog>, cores: u32, has_cores_changed: bool) -> Self {
-        let seeds = recovered
-            .into_iter()
-            .map(|log| (log.log, log.seed))
-            .collect();
-        Self {
-            seeds,
-            cores,
-            has_cores_changed,
-        }
-    }
-
-    /// The core's own log, segments of others that it may have to read, logs that it looks after.
-    fn of_core(&self, core: u32) -> (LogSeed, Vec<Arc<SealedSegment>>, Vec<LogSeed>) {
-        let own = LogId(core);
-        let is_adopted = |log: LogId| log.0 >= self.cores && log.0 % self.cores == core;
-        let (mut foreign, mut adopted) = (Vec::new(), Vec::new());
-        for (log, seed) in self.seeds.iter().filter(|(log, _)| **log != own) {
-            if is_adopted(*log) {
-                adopted.push(seed.clone());
-            } else if self.has_cores_changed {
-                foreign.extend_from_slice(seed.sealed());
-            }
-        }
-        let seed = self
-            .seeds
-            .get(&own)
-            .cloned()
-            .unwrap_or_else(|| LogSeed::new(own));
-        (seed, foreign, adopted)
     }
 }

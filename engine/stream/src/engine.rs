@@ -17,10 +17,10 @@ use weir_protocol::model::{ShardId, StreamMode, StreamStatus, Timestamp};
 use weir_reactor::Mailbox;
 use weir_reactor::{Lane, Monotonic, Reactor};
 
-use crate::boot::retention_of;
 use crate::catalog::control::ControlRequest;
 use crate::cross_core::CoreAddress;
 use crate::folder::{CoreSeed, QuotaSwitch};
+use crate::homing::retention_of;
 use crate::ledger::ControlLedger;
 use crate::quota::{ReadQuota, WriteQuota};
 use crate::request::{CoreCounters, StartError};

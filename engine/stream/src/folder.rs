@@ -16,7 +16,7 @@ use weir_reactor::{
     CorePlan, FolderLock, Inbox, Mailbox, PlainDisk, choose_cpus, start_cores, start_thread,
 };
 
-use crate::boot::{Opened, open_in};
+use crate::boot::{ControlStop, Opened, open_in};
 use crate::catalog::control::ControlRequest;
 use crate::cross_core::{CoreAddress, CoreRequest, Publication};
 use crate::error::OpenFolderError;
@@ -100,30 +100,17 @@ impl fmt::Debug for CoreSeed {
 /// The control thread's handle; holds the folder's lock.
 #[derive(Debug)]
 pub struct Control {
-    requests: ControlMailbox,
+    stop: ControlStop,
     thread: JoinHandle<()>,
     _lock: FolderLock,
-}
-
-struct ControlMailbox(Mailbox<ControlRequest>);
-
-impl fmt::Debug for ControlMailbox {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ControlMailbox")
-    }
 }
 
 impl Control {
     /// Ends the control thread after the requests it has, and waits for it. To be called after
     /// every engine was closed. The folder's lock ends with it.
     pub fn stop(self) {
-        let mut request = ControlRequest::Stop;
         // The thread empties its mailbox, so room comes.
-        while let Err(refused) = self.requests.0.send(request) {
-            if self.thread.is_finished() {
-                break;
-            }
-            request = refused;
+        while !self.stop.ask() && !self.thread.is_finished() {
             weir_reactor::pause(Duration::from_millis(1));
         }
         if self.thread.join().is_err() {
@@ -148,13 +135,13 @@ pub fn open_folder(options: &FolderOptions) -> Result<OpenFolder, OpenFolderErro
     let Opened {
         cores,
         control,
-        mailbox,
+        stop,
         report,
     } = recover_on_a_core(options)?;
     let thread = start_thread("control", None, move || block_on(control.run()))
         .map_err(|error| failed(format!("the control thread could not be started: {error}")))?;
     let control = Control {
-        requests: ControlMailbox(mailbox),
+        stop,
         thread,
         _lock: lock,
     };

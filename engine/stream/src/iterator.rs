@@ -33,6 +33,6 @@ impl<R: Reactor> Engine<R> {
             ReadFrom::TrimHorizon => self.log().horizon(shard).await,
             ReadFrom::Time(at) => self.log().seek_time(shard, at).await,
         };
-        found.map_err(|error| self.read_error(error))
+        found.map_err(ReadError::from)
     }
 }

@@ -18,6 +18,7 @@ mod engine;
 mod error;
 mod folder;
 mod format;
+mod homing;
 mod iterator;
 mod ledger;
 mod quota;
@@ -27,6 +28,8 @@ mod retention;
 mod shard;
 mod stream;
 
+pub use boot::{ControlStop, Opened, open_in};
+pub use catalog::control::ControlPlane;
 pub use engine::Engine;
 pub use error::{AppendError, ControlError, OpenFolderError, ReadError};
 pub use folder::{Control, CoreSeed, FolderOptions, OpenFolder, QuotaSwitch, open_folder};

@@ -37,7 +37,7 @@ impl Bucket {
     }
 
     fn has_some(&mut self, now: Monotonic) -> bool {
-        let elapsed = now.since(self.filled).as_nanos() as i128;
+        let elapsed = i128::from(now.0.saturating_sub(self.filled.0));
         let capacity = i128::from(self.per_second * NANOS_PER_SECOND);
         self.level = (self.level + elapsed * i128::from(self.per_second)).min(capacity);
         self.filled = self.filled.max(now);

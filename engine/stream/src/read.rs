@@ -35,7 +35,7 @@ impl<R: Reactor> Engine<R> {
                 .log()
                 .read(shard, from, request.bytes_max as usize)
                 .await;
-            let batches = batches.map_err(|error| self.read_error(error))?;
+            let batches = batches?;
             let closed = self.check_readable(shard)?;
             let at_end = closed.is_some_and(|closed| batches.next >= closed.next);
             let left = deadline.since(self.monotonic());
@@ -200,20 +200,20 @@ impl<R: Reactor> Engine<R> {
             ReadError::Throttled { shard, what }
         })
     }
+}
 
-    pub(crate) fn read_error(&self, error: weir_log::ReadError) -> ReadError {
+impl From<weir_log::ReadError> for ReadError {
+    fn from(error: weir_log::ReadError) -> Self {
         match error {
-            weir_log::ReadError::ShardNotFound { shard } => {
-                // The log forgets a shard only when its stream was deleted.
-                ReadError::StreamNotFound {
-                    stream: shard.stream,
-                }
-            }
-            weir_log::ReadError::Damaged { shard, from, what } => {
-                let text = format!("from offset {}: {what}", from.get());
-                ReadError::Damaged { shard, text }
-            }
-            weir_log::ReadError::Io { shard, what } => ReadError::Io { shard, text: what },
+            // The log forgets a shard only when its stream was deleted.
+            weir_log::ReadError::ShardNotFound { shard } => Self::StreamNotFound {
+                stream: shard.stream,
+            },
+            weir_log::ReadError::Damaged { shard, from, what } => Self::Damaged {
+                shard,
+                text: format!("from offset {}: {what}", from.get()),
+            },
+            weir_log::ReadError::Io { shard, what } => Self::Io { shard, text: what },
         }
     }
 }

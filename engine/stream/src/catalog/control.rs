@@ -66,8 +66,8 @@ pub(crate) enum ControlRequest {
 /// The stream as it is after the change.
 pub(crate) type StreamAnswer = Result<Arc<Stream>, ControlError>;
 
-/// The control plane's state.
-pub(crate) struct ControlPlane<D: BlockingDisk> {
+/// The control plane, before it runs.
+pub struct ControlPlane<D: BlockingDisk> {
     pub(crate) catalog: Catalog<D>,
     pub(crate) model: Model,
     pub(crate) requests: Inbox<ControlRequest>,
@@ -78,7 +78,7 @@ pub(crate) struct ControlPlane<D: BlockingDisk> {
 
 impl<D: BlockingDisk> ControlPlane<D> {
     /// Serves requests until told to stop, or until nobody is left to ask.
-    pub(crate) async fn run(mut self) {
+    pub async fn run(mut self) {
         while let Some(request) = self.requests.receive().await {
             match request {
                 ControlRequest::Create {

@@ -81,7 +81,7 @@ fn a_crash_keeps_what_was_acknowledged_and_never_uses_a_number_twice() {
             let (reactor, disk) = (sim.reactor(), sim.disk());
             let before = known.clone();
             let (told, acknowledged) = std::sync::mpsc::channel();
-            let limit = RunLimit::Steps(1_500 + seed * 37 + life * 500);
+            let limit = RunLimit::Steps(1_500 + seed * 997 % 9_000 + life * 500);
             sim.run(limit, async move {
                 let server = Server::start(reactor, disk, options(1)).await.unwrap();
                 let engine = &server.engines[0];

@@ -12,10 +12,9 @@ use weir_protocol::batch::{BatchBuilder, BatchView, ProducerMark};
 use weir_protocol::model::{HashKey, Offset, ShardIndex, StreamMode, StreamName};
 use weir_protocol::wire::request::ReadFrom;
 use weir_reactor::sim::{Sim, SimOptions, SimReactor};
-use weir_reactor::{Lane, Mailbox, Reactor};
+use weir_reactor::{Lane, Reactor};
 
-use crate::boot::{Opened, open_in};
-use crate::catalog::control::ControlRequest;
+use crate::boot::{ControlStop, Opened, open_in};
 use crate::engine::Engine;
 use crate::error::OpenFolderError;
 use crate::folder::{FolderOptions, QuotaSwitch};
@@ -43,7 +42,7 @@ fn machine(seed: u64) -> Sim {
 /// A server without sessions: one engine per core, all on the simulated core.
 struct Server {
     engines: Vec<Engine<SimReactor>>,
-    control: Mailbox<ControlRequest>,
+    stop: ControlStop,
 }
 
 impl Server {
@@ -56,7 +55,7 @@ impl Server {
         let Opened {
             cores,
             control,
-            mailbox,
+            stop,
             report: _,
         } = opened;
         reactor.spawn(Lane::Background, control.run());
@@ -64,17 +63,14 @@ impl Server {
         for seed in cores {
             engines.push(Engine::start(reactor.clone(), seed).await.unwrap());
         }
-        Ok(Self {
-            engines,
-            control: mailbox,
-        })
+        Ok(Self { engines, stop })
     }
 
     async fn stop(self) {
         for engine in &self.engines {
             engine.close().await;
         }
-        assert!(self.control.send(ControlRequest::Stop).is_ok());
+        assert!(self.stop.ask());
         // The control task ends without an answer.
         self.engines[0]
             .reactor()

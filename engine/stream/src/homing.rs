@@ -1,0 +1,119 @@
+//! Which core gets which shard and which log, after recovery.
+//!
+//! Owns: the homing of one start. Never: the rule itself, which is [`crate::shard::placement`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use weir_log::{LogSeed, RecoveredLog, Retention, SealedSegment, ShardTip};
+use weir_protocol::model::{LogId, Offset, ShardId};
+
+use crate::stream::{Stream, Streams};
+
+/// A shard that another core has, and what is kept of it.
+type Elsewhere = (ShardId, Retention);
+
+/// Where every shard of the catalog goes. Shards that logs know and the catalog does not were
+/// deleted: no core is told of them.
+pub(crate) struct Homes {
+    shards: Vec<(u32, ShardTip, Retention)>,
+}
+
+impl Homes {
+    pub(crate) fn new(streams: &Streams, recovered: &[RecoveredLog], is_clean: bool) -> Self {
+        let mut known: FxHashMap<ShardId, ShardTip> = FxHashMap::default();
+        for tip in recovered.iter().flat_map(|log| &log.shards) {
+            let entry = known
+                .entry(tip.shard)
+                .or_insert_with(|| ShardTip::empty(tip.shard));
+            entry.next = entry.next.max(tip.next);
+            entry.last_arrival = entry.last_arrival.max(tip.last_arrival);
+            for hole in &tip.holes {
+                if !entry.holes.contains(hole) {
+                    entry.holes.push(*hole);
+                }
+            }
+        }
+        let mut shards = Vec::new();
+        for stream in streams.all() {
+            let retention = retention_of(stream);
+            for shard in &stream.shards {
+                let id = stream.shard_id(shard.index);
+                let mut tip = known.remove(&id).unwrap_or_else(|| ShardTip::empty(id));
+                if !is_clean && shard.closed.is_none() {
+                    // Used up numbers refuse appends; what is stored stays readable.
+                    tip.next = tip.next.next_epoch().unwrap_or(Offset::MAX);
+                }
+                shards.push((shard.core, tip, retention));
+            }
+        }
+        shards.sort_unstable_by_key(|(_, tip, _)| tip.shard);
+        Self { shards }
+    }
+
+    /// The shards of `core`, and those of others.
+    pub(crate) fn of_core(&self, core: u32) -> (Vec<(ShardTip, Retention)>, Vec<Elsewhere>) {
+        let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
+        for (owner, tip, retention) in &self.shards {
+            if *owner == core {
+                here.push((tip.clone(), *retention));
+            } else {
+                elsewhere.push((tip.shard, *retention));
+            }
+        }
+        (here, elsewhere)
+    }
+}
+
+/// What the log keeps of one shard of `stream`.
+pub(crate) fn retention_of(stream: &Stream) -> Retention {
+    let open = stream.open_shards().count().max(1) as u64;
+    let bytes = stream.retain_bytes.map(|bytes| bytes / open);
+    Retention {
+        millis: stream.retention_ms,
+        bytes,
+    }
+}
+
+/// The recovered logs, to be dealt to cores: log N to core N, and those of earlier, more numerous
+/// cores to whoever looks after them.
+pub(crate) struct Logs {
+    seeds: BTreeMap<LogId, LogSeed>,
+    cores: u32,
+    has_cores_changed: bool,
+}
+
+impl Logs {
+    pub(crate) fn new(recovered: Vec<RecoveredLog>, cores: u32, has_cores_changed: bool) -> Self {
+        let seeds = recovered
+            .into_iter()
+            .map(|log| (log.log, log.seed))
+            .collect();
+        Self {
+            seeds,
+            cores,
+            has_cores_changed,
+        }
+    }
+
+    /// The core's own log, segments of others that it may have to read, logs that it looks after.
+    pub(crate) fn of_core(&self, core: u32) -> (LogSeed, Vec<Arc<SealedSegment>>, Vec<LogSeed>) {
+        let own = LogId(core);
+        let is_adopted = |log: LogId| log.0 >= self.cores && log.0 % self.cores == core;
+        let (mut foreign, mut adopted) = (Vec::new(), Vec::new());
+        for (log, seed) in self.seeds.iter().filter(|(log, _)| **log != own) {
+            if is_adopted(*log) {
+                adopted.push(seed.clone());
+            } else if self.has_cores_changed {
+                foreign.extend_from_slice(seed.sealed());
+            }
+        }
+        let seed = self
+            .seeds
+            .get(&own)
+            .cloned()
+            .unwrap_or_else(|| LogSeed::new(own));
+        (seed, foreign, adopted)
+    }
+}
