@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::executor::{Completion, Life};
+use super::faults::Faults;
 use super::folder::SimFolder;
 use crate::seam::{Lane, Monotonic, Reactor};
 
@@ -24,6 +25,13 @@ impl SimReactor {
             disk: SimFolder::new(Rc::clone(&life)),
             life,
         }
+    }
+}
+
+impl SimReactor {
+    /// Changes what goes wrong, from inside the story.
+    pub fn set_faults(&self, faults: Faults) {
+        *self.life.world.faults.borrow_mut() = faults;
     }
 }
 
