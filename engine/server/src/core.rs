@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use weir_gateway::{Gateway, GatewaySettings};
+use weir_protocol::model::{StreamMode, StreamStatus};
 use weir_reactor::{CoreReactor, Inbox, Lane, Mailbox, Reactor, Reply, TcpSocket, thread_cpu_ns};
 use weir_stream::{ControlError, CoreSeed, CreateStream, Engine};
 
@@ -17,6 +18,7 @@ use crate::visitors::Visitors;
 
 /// How long requests in flight may take once the server is told to stop.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+const USABLE_LOOK: Duration = Duration::from_millis(1);
 
 /// What a core is told by other threads.
 pub(crate) enum CoreLetter {
@@ -147,14 +149,14 @@ impl Core {
         match port {
             Port::Wire => self.spawn(async move { core.serve_new(socket, seat).await }),
             Port::Http => self.spawn(async move {
-                let _seat = seat;
                 let visit = core.visitors.enter();
                 core.gateway.serve(socket, visit.stopping()).await;
+                drop(seat);
             }),
             Port::Admin => self.spawn(async move {
-                let _seat = seat;
                 let visit = core.visitors.enter();
                 core.admin.serve(socket, visit.stopping()).await;
+                drop(seat);
             }),
         }
     }
@@ -214,11 +216,11 @@ impl Core {
 }
 
 async fn create(engine: &Engine<CoreReactor>, streams: Vec<WantedStream>) -> Result<(), String> {
-    for wanted in streams {
+    for wanted in &streams {
         let create = CreateStream {
-            name: wanted.name,
+            name: wanted.name.clone(),
             shards: wanted.shards,
-            mode: weir_protocol::model::StreamMode::OnDemand,
+            mode: StreamMode::OnDemand,
             retention_ms: None,
             retain_bytes: None,
         };
@@ -227,6 +229,15 @@ async fn create(engine: &Engine<CoreReactor>, streams: Vec<WantedStream>) -> Res
             Err(ControlError::StreamExists { .. }) => {}
             Err(error) => return Err(error.to_string()),
         }
+    }
+    // Ready means usable. The end of CREATING is no event here; it takes the state delay.
+    let is_usable = |wanted: &WantedStream| {
+        let streams = engine.streams();
+        let stream = streams.by_name(wanted.name.as_str());
+        stream.is_none_or(|stream| stream.status != StreamStatus::Creating)
+    };
+    while !streams.iter().all(is_usable) {
+        engine.reactor().sleep(USABLE_LOOK).await;
     }
     Ok(())
 }

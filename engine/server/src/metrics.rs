@@ -36,7 +36,7 @@ impl DurationBuckets {
 
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         let bounds = BOUNDS_MICROS.iter().map(|micros| *micros as f64 / 1e6);
-        let buckets: Vec<_> = bounds.chain([f64::MAX]).zip(self.counts).collect();
+        let buckets: Vec<_> = bounds.chain([f64::INFINITY]).zip(self.counts).collect();
         let count = self.counts.iter().sum();
         encoder.encode_histogram::<NoLabelSet>(self.sum.as_secs_f64(), count, &buckets, None)
     }
@@ -97,8 +97,8 @@ const ENGINE_COUNTERS: &[(&str, &str, EngineNumber)] = &[
         |c| c.read_bytes as f64,
     ),
     (
-        "weir_outgoing_batches",
-        "Batches in answers to reads",
+        "weir_outgoing_records",
+        "Records in answers to reads",
         |c| c.read_records as f64,
     ),
     ("weir_reads", "Reads answered", |c| c.reads as f64),
@@ -333,7 +333,7 @@ mod tests {
     fn a_scrape_names_what_operators_ask_for() {
         let mut append = DurationBuckets::default();
         append.record(Duration::from_micros(150));
-        append.record(Duration::from_secs(60));
+        append.record(Duration::from_mins(1));
         let core = CoreMetrics {
             core: 0,
             busy: Duration::from_millis(1500),

@@ -236,7 +236,7 @@ pub(crate) struct Put {
     /// How long a record may wait for others to share its batch
     #[arg(long, value_parser = units::duration, default_value = "20ms", value_name = "TIME")]
     pub linger: Duration,
-    /// Most records in a batch
+    /// Records after which a batch need not wait; behind one on its way the next may grow larger
     #[arg(
         long,
         default_value_t = 500,

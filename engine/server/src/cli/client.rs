@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use weir_protocol::model::StreamName;
+use weir_protocol::model::{StreamName, StreamStatus};
 use weir_protocol::wire::error::{ErrorCode, WireError};
 use weir_protocol::wire::frame::{self, WireFrame};
 use weir_protocol::wire::hello::{CORE_ANY, ClientHello, HELLO_BYTES, HelloStatus, ServerHello};
@@ -14,12 +14,16 @@ use weir_protocol::wire::request::{ListRequest, Request};
 use weir_protocol::wire::response::{Response, StreamDescription, StreamSummary};
 use weir_protocol::wire::session::ClientSession;
 
+use super::clock;
 use super::failure::Failure;
 
 /// How long a connection attempt may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a server may take to answer anything that does not wait for data by itself.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a stream may stay CREATING before a command gives up on it.
+const ACTIVE_PATIENCE: Duration = Duration::from_secs(30);
+const ACTIVE_LOOK: Duration = Duration::from_millis(5);
 const RECEIVE_BYTES: usize = 256 * 1024;
 
 /// Connects to `server` ("host:port").
@@ -228,6 +232,30 @@ impl Client {
 
     pub(crate) fn describe(&mut self, name: &StreamName) -> Result<StreamDescription, Failure> {
         self.stream(&Request::Describe(name.clone()))
+    }
+
+    /// Describes a stream once it is usable: one that was created just now becomes so by itself.
+    pub(crate) fn describe_active(
+        &mut self,
+        name: &StreamName,
+    ) -> Result<StreamDescription, Failure> {
+        let give_up = clock::now() + ACTIVE_PATIENCE;
+        loop {
+            let stream = self.describe(name)?;
+            match stream.status {
+                StreamStatus::Active | StreamStatus::Updating => return Ok(stream),
+                StreamStatus::Creating if clock::now() < give_up => {
+                    // The server sends no event for this; it takes milliseconds.
+                    std::thread::park_timeout(ACTIVE_LOOK);
+                }
+                status => {
+                    return Err(Failure::could_not_run(format!(
+                        "stream {name} is {}, not ACTIVE",
+                        status.aws_name()
+                    )));
+                }
+            }
+        }
     }
 
     pub(crate) fn delete(&mut self, name: &StreamName) -> Result<(), Failure> {

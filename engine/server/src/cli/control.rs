@@ -21,7 +21,9 @@ pub(crate) fn create(arguments: &Create) -> Result<(), Failure> {
         retention_ms: arguments.retention,
         retain_bytes: arguments.retain_bytes,
     });
-    let stream = Client::connect(&arguments.show.server.server)?.stream(&request)?;
+    let mut client = Client::connect(&arguments.show.server.server)?;
+    client.stream(&request)?;
+    let stream = client.describe_active(&arguments.name)?;
     match arguments.show.output {
         Output::Json => print(&format!("{}\n", description_json(&stream))),
         Output::Text => print(&format!(

@@ -15,7 +15,7 @@ use crate::metrics::DurationBuckets;
 /// How long a new connection may take for its hello.
 const HELLO_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a begun frame, or bytes that wait to be sent, may make no progress.
-const STALL_PATIENCE: Duration = Duration::from_secs(60);
+const STALL_PATIENCE: Duration = Duration::from_mins(1);
 /// How long a connection may be silent.
 const IDLE_PATIENCE: Duration = Duration::from_hours(1);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -105,6 +105,17 @@ impl<S: Socket> CoreSessions<S> {
         self.stopping.get()
     }
 
+    /// Whether some connection has requests without an answer sent.
+    fn is_busy(&self) -> bool {
+        let watches = self.watches.borrow();
+        let busy = watches
+            .iter()
+            .filter_map(Weak::upgrade)
+            .any(|watch| watch.is_busy.get());
+        drop(watches);
+        busy
+    }
+
     /// Ends connections that made no progress for too long, for as long as the core runs.
     pub(crate) async fn sweep<R: Reactor>(self: Rc<Self>, reactor: R) {
         while !self.stopping.get() {
@@ -149,13 +160,7 @@ impl<S: Socket> CoreSessions<S> {
         let quiet = async {
             loop {
                 let seen = self.quieted.count();
-                let watches = self.watches.borrow();
-                let busy = watches
-                    .iter()
-                    .filter_map(Weak::upgrade)
-                    .any(|w| w.is_busy.get());
-                drop(watches);
-                if !busy {
+                if !self.is_busy() {
                     return;
                 }
                 self.quieted.after(seen).await;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, bounded, never, unbounded};
 use weir_protocol::limits::RECORD_BYTES_MAX;
-use weir_protocol::model::{HashKey, ShardId, StreamName, StreamStatus};
+use weir_protocol::model::{HashKey, ShardId};
 use weir_protocol::wire::error::ErrorCode;
 use weir_protocol::wire::frame::Correlation;
 use weir_protocol::wire::request::Request;
@@ -90,7 +90,7 @@ struct Putter<'a> {
 
 pub(crate) fn run(arguments: &Put) -> Result<(), Failure> {
     let input = read_input(arguments.file.as_deref())?;
-    let stream = wait_active(&arguments.server.server, &arguments.name)?;
+    let stream = Client::connect(&arguments.server.server)?.describe_active(&arguments.name)?;
     let (answers, events) = unbounded();
     let mut putter = Putter::new(arguments, &stream, answers);
     let ended = putter.work(&input, &events);
@@ -112,27 +112,6 @@ pub(crate) fn run(arguments: &Put) -> Result<(), Failure> {
             show_count(u64::from(RECORD_BYTES_MAX))
         ))),
         Ok(()) => Ok(()),
-    }
-}
-
-/// Describes the stream, waiting for it to become usable after its creation.
-fn wait_active(server: &str, name: &StreamName) -> Result<StreamDescription, Failure> {
-    let mut client = Client::connect(server)?;
-    let give_up = clock::now() + Duration::from_secs(10);
-    loop {
-        let stream = client.describe(name)?;
-        match stream.status {
-            StreamStatus::Active | StreamStatus::Updating => return Ok(stream),
-            StreamStatus::Creating if clock::now() < give_up => {
-                thread::park_timeout(Duration::from_millis(20));
-            }
-            status => {
-                return Err(Failure::could_not_run(format!(
-                    "stream {name} is {}, not ACTIVE",
-                    status.aws_name()
-                )));
-            }
-        }
     }
 }
 
@@ -308,8 +287,7 @@ impl<'a> Putter<'a> {
         let at = self.ends.partition_point(|(end, _)| *end < hash);
         let (_, slot) = self.ends[at.min(self.ends.len() - 1)];
         let now = clock::now();
-        let records_max = self.arguments.batch_records as usize;
-        let pushed = self.queues[slot].push(&key, data, records_max, now);
+        let pushed = self.queues[slot].push(&key, data, now);
         self.held_bytes += bytes + weir_protocol::batch::RECORD_HEADER_BYTES;
         if pushed == Pushed::Opened {
             self.lingers.push_back((now + self.arguments.linger, slot));

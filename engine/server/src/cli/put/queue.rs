@@ -2,12 +2,14 @@
 //!
 //! One batch per shard is in flight at any time. A refused batch is tried again before anything
 //! behind it is sent, so that the order of a key's lines never changes and nothing is stored twice
-//! by a retry of ours.
+//! by a retry of ours. While a batch is on its way the next one grows, so that a busy shard gets
+//! larger batches by itself.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use weir_protocol::batch::{BatchBuilder, ProducerMark, RECORD_HEADER_BYTES};
+use weir_protocol::limits::BATCH_RECORDS_MAX;
 use weir_protocol::model::ShardId;
 
 /// A batch that has this many bytes takes no more records, unless it would be empty.
@@ -31,9 +33,9 @@ impl Pending {
         }
     }
 
-    fn takes(&self, bytes: usize, records_max: usize) -> bool {
+    fn takes(&self, bytes: usize) -> bool {
         let free = self.held_bytes() + bytes <= BATCH_BYTES_TARGET;
-        self.records.len() < records_max && (free || self.records.is_empty())
+        self.records.len() < BATCH_RECORDS_MAX as usize && (free || self.records.is_empty())
     }
 
     /// Bytes of memory that the records take.
@@ -101,21 +103,12 @@ impl ShardQueue {
         }
     }
 
-    pub(crate) fn push(
-        &mut self,
-        key: &str,
-        data: &[u8],
-        records_max: usize,
-        now: Instant,
-    ) -> Pushed {
+    pub(crate) fn push(&mut self, key: &str, data: &[u8], now: Instant) -> Pushed {
         let bytes = key.len() + data.len() + RECORD_HEADER_BYTES;
         // A batch that was refused is sent again as it was; what comes later waits behind it.
         let refused = usize::from(self.attempts > 0);
         let joins = self.waiting.len() > refused
-            && self
-                .waiting
-                .back()
-                .is_some_and(|last| last.takes(bytes, records_max));
+            && self.waiting.back().is_some_and(|last| last.takes(bytes));
         if !joins {
             self.waiting.push_back(Pending::new(now));
         }
@@ -135,7 +128,7 @@ impl ShardQueue {
         &self,
         now: Instant,
         linger: Duration,
-        records_max: usize,
+        records_enough: usize,
         input_ended: bool,
     ) -> bool {
         let Some(front) = self.waiting.front() else {
@@ -149,7 +142,8 @@ impl ShardQueue {
             None => {
                 input_ended
                     || self.waiting.len() > 1
-                    || !front.takes(1, records_max)
+                    || front.records.len() >= records_enough
+                    || !front.takes(1)
                     || front.opened + linger <= now
             }
         }
@@ -231,14 +225,14 @@ mod tests {
     fn batches_leave_when_full_or_after_their_linger() {
         let start = super::super::super::clock::now();
         let mut queue = queue();
-        assert_eq!(queue.push("a", b"1", 2, start), Pushed::Opened);
+        assert_eq!(queue.push("a", b"1", start), Pushed::Opened);
         assert!(!queue.is_due(start, LINGER, 2, false));
         assert!(queue.is_due(start, LINGER, 2, true));
         assert!(queue.is_due(start + LINGER, LINGER, 2, false));
-        assert_eq!(queue.push("b", b"2", 2, start), Pushed::Joined);
+        assert_eq!(queue.push("b", b"2", start), Pushed::Joined);
         assert!(queue.is_due(start, LINGER, 2, false));
-        assert_eq!(queue.push("c", b"3", 2, start), Pushed::Opened);
         assert_eq!(keys(queue.depart(start)), ["a", "b"]);
+        assert_eq!(queue.push("c", b"3", start), Pushed::Opened);
         assert!(
             !queue.is_due(start + LINGER, LINGER, 2, true),
             "one is in flight"
@@ -252,11 +246,11 @@ mod tests {
     fn a_refused_batch_is_not_overtaken_and_not_changed() {
         let start = super::super::super::clock::now();
         let mut queue = queue();
-        queue.push("a", b"1", 10, start);
+        queue.push("a", b"1", start);
         queue.depart(start);
         let (next, refused_for) = queue.refused(start).unwrap();
         assert!(next > start && refused_for == Duration::ZERO);
-        queue.push("b", b"2", 10, start);
+        queue.push("b", b"2", start);
         assert!(!queue.is_due(start, LINGER, 10, true));
         assert!(queue.is_due(next, LINGER, 10, false));
         assert_eq!(keys(queue.depart(next)), ["a"]);
@@ -272,8 +266,8 @@ mod tests {
         let start = super::super::super::clock::now();
         let mut queue = queue();
         let long = vec![7; BATCH_BYTES_TARGET - 1];
-        queue.push("a", &long, 10, start);
-        queue.push("b", b"2", 10, start);
+        queue.push("a", &long, start);
+        queue.push("b", b"2", start);
         assert_eq!(keys(queue.depart(start)), ["a"]);
     }
 }

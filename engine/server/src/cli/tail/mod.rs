@@ -180,7 +180,7 @@ impl<'a> Tailer<'a> {
         events: &Sender<Event>,
     ) -> Result<Self, Failure> {
         let server = &arguments.show.server.server;
-        let stream = Client::connect(server)?.describe(&arguments.name)?;
+        let stream = Client::connect(server)?.describe_active(&arguments.name)?;
         let mut shards: Vec<_> = stream
             .shards
             .iter()
