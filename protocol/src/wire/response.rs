@@ -64,7 +64,7 @@ pub struct ShardDescription {
     pub range: HashKeyRange,
     /// When it was created.
     pub created: Timestamp,
-    /// One past its newest durable record; `None` if it was not asked of its core.
+    /// Whether a split or merge ended it: it takes no more records.
     pub closed: bool,
 }
 

@@ -32,8 +32,7 @@ mod field {
 
 const START_ENTRY_BYTES: usize = 28;
 
-/// Fields of the segment header as (offset, bytes, name), and of a start table entry: for the
-/// document's test.
+/// Fields of the segment header as (offset, bytes, name), and its length: for the document's test.
 pub fn layout() -> (Vec<(usize, usize, &'static str)>, usize) {
     let fields = vec![
         (field::MAGIC, 4, "magic \"WRS1\""),
@@ -56,6 +55,17 @@ pub fn layout() -> (Vec<(usize, usize, &'static str)>, usize) {
         (field::HEADER_CRC, 4, "CRC-32C of the bytes above"),
     ];
     (fields, field::END)
+}
+
+/// Fields of a start table entry as (offset, bytes, name), and its length: for the document's test.
+pub fn start_layout() -> (Vec<(usize, usize, &'static str)>, usize) {
+    let fields = vec![
+        (0, 8, "stream"),
+        (8, 4, "shard"),
+        (12, 8, "its next offset"),
+        (20, 8, "its last arrival time, ms"),
+    ];
+    (fields, START_ENTRY_BYTES)
 }
 
 /// What a segment holds.

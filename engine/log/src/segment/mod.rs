@@ -9,6 +9,7 @@ mod trailer;
 
 pub use footer::layout as layout_of_footer;
 pub use header::layout as layout_of_header;
+pub use header::start_layout as layout_of_start_table;
 pub use trailer::layout as layout_of_trailer;
 
 pub(crate) use footer::{
