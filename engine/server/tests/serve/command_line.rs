@@ -134,7 +134,8 @@ fn a_metered_stream_slows_put_down_and_loses_nothing() {
         &["create", "slow", "--shards", "1", "--mode", "provisioned"],
         b"",
     );
-    let text: String = (0..2_500).map(|i| format!("{i}\n")).collect();
+    let lines: Vec<String> = (0..2_500).map(|i| i.to_string()).collect();
+    let text = lines.join("\n") + "\n";
     let put = server.stream(
         &["put", "slow", "--key", "k", "--batch-records", "200"],
         text.as_bytes(),

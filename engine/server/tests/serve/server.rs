@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 pub(crate) const WEIR: &str = env!("CARGO_BIN_EXE_weir");
-const READY_PATIENCE: Duration = Duration::from_secs(60);
+const READY_PATIENCE: Duration = Duration::from_mins(1);
 const END_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A data folder on the disk that the build uses: `/tmp` may be in memory.
