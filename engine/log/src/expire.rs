@@ -98,7 +98,12 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             }
         }
         if let Some(output) = output {
+            let (log, generation) = (output.log, output.generation);
             state.sealed.insert(output, true, true);
+            if let Some(entry) = state.sealed.entry_mut(log, generation) {
+                // Its inputs were counted; their shares stand for it.
+                entry.counted = true;
+            }
         }
     }
 

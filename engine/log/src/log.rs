@@ -137,6 +137,8 @@ pub(crate) struct State<R: Reactor> {
     pub(crate) open: Option<OpenFrame<R>>,
     pub(crate) closed: VecDeque<ClosedFrame<R>>,
     pub(crate) in_flight: VecDeque<InFlight<R>>,
+    /// A segment is being sealed.
+    pub(crate) sealing: bool,
     /// Writes that have not returned, of this life and earlier ones.
     pub(crate) writing: usize,
     /// Rises with each fault: writes of an earlier life are ignored.

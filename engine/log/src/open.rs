@@ -176,6 +176,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 open: None,
                 closed: VecDeque::new(),
                 in_flight: VecDeque::new(),
+                sealing: false,
                 writing: 0,
                 life: 0,
                 durable: seed.end,

@@ -119,8 +119,11 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             return Ok(true);
         }
         if let Some(slot) = reuse {
-            self.add_ready(slot, false).await?;
-            return Ok(true);
+            let added = self.add_ready(slot, false).await;
+            if added.is_err() {
+                self.inner.state.borrow_mut().pool.give_back(slot);
+            }
+            return added.map(|()| true);
         }
         if !wanted {
             return Ok(false);

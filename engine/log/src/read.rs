@@ -149,18 +149,20 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         ))
     }
 
-    /// The first offset of the shard's unsealed batches, if that is behind `from`.
+    /// Where the shard goes on behind `from` when no sealed segment does: at its unsealed batches, or
+    /// at a hole, which must not be stepped over in silence.
     fn skip_to_unsealed(&self, shard: ShardId, from: Offset) -> Result<Option<Offset>, ReadError> {
         let state = self.inner.state.borrow();
         let known = state
             .shards
             .get(&shard)
             .ok_or(ReadError::ShardNotFound { shard })?;
-        Ok(known
+        let unsealed = known
             .extents
             .front()
             .map(|e| e.first)
-            .filter(|first| *first > from))
+            .filter(|first| *first > from);
+        Ok(known.next_hole(from).into_iter().chain(unsealed).min())
     }
 
     /// Answers from memory if that is possible, else says where to look.

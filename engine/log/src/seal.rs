@@ -45,10 +45,30 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             .is_some_and(|end| end.position <= state.durable)
     }
 
+    /// Seals the oldest segment; one seal at a time, so a second caller waits for the first.
+    pub(crate) async fn seal_oldest(&self, clean: bool) -> std::io::Result<()> {
+        loop {
+            let seen = self.inner.seal.count();
+            if !std::mem::replace(&mut self.inner.state.borrow_mut().sealing, true) {
+                break;
+            }
+            self.inner.seal.after(seen).await;
+        }
+        // The one before may have sealed what this one came for.
+        let result = if clean || self.oldest_is_full() {
+            self.write_seal(clean).await
+        } else {
+            Ok(())
+        };
+        self.inner.state.borrow_mut().sealing = false;
+        self.inner.seal.notify();
+        result
+    }
+
     /// Writes the oldest segment's footer and trailer, lets go of its extents, and tells the
     /// catalog. The segment has an end and is durable up to it.
-    pub(crate) async fn seal_oldest(&self, clean: bool) -> std::io::Result<()> {
-        let (file, life, trailer, bytes, sealed) = {
+    async fn write_seal(&self, clean: bool) -> std::io::Result<()> {
+        let (file, trailer, bytes, sealed) = {
             let state = self.inner.state.borrow();
             let segment = state.segments.front().expect("a segment is to be sealed");
             let (trailer, bytes) = self.footer_of(&state, segment, clean);
@@ -59,7 +79,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 ordinal: segment.ordinal,
                 trailer,
             });
-            (Rc::clone(&segment.file), state.life, trailer, bytes, sealed)
+            (Rc::clone(&segment.file), trailer, bytes, sealed)
         };
         write_all::<R>(&file, &bytes, trailer.footer_at).await?;
         let change = {
@@ -69,10 +89,6 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 .front()
                 .is_some_and(|s| s.generation == sealed.generation);
             assert!(same, "only one task seals");
-            if life != state.life && state.mode == Mode::Open {
-                // A fault came between; what was sealed lies below the durable mark all the same.
-                tracing::debug!(log = self.inner.log.0, "sealed across a fault");
-            }
             let segment = state.segments.pop_front().expect("it was looked at above");
             let end = segment.end.as_ref().expect("it has an end").position;
             drop_extents(&mut state, &segment, end);

@@ -1,20 +1,15 @@
 //! What `docs/wire.md` says of hellos, frames, requests and answers.
 
+mod answers;
+mod requests;
+
 use super::table::{Part, compare, encoded, fixed, part, plain, varying};
 use crate::limits;
-use crate::model::{
-    Count, HashKey, HashKeyRange, Offset, ShardId, ShardIndex, StreamId, StreamMode, StreamName,
-    StreamStatus, Timestamp,
-};
-use crate::wire::error::{ErrorCode, WireError};
-use crate::wire::frame::{self, Correlation, field};
+use crate::model::{StreamMode, StreamName, StreamStatus};
+use crate::wire::error::ErrorCode;
+use crate::wire::frame::field;
 use crate::wire::hello::{ClientHello, HELLO_BYTES, HelloStatus, ServerHello};
-use crate::wire::request::{
-    CreateRequest, ListRequest, ReadFrom, ReadRequest, Request, SetRequest, kind,
-};
-use crate::wire::response::{
-    AppendOutcome, ReadAnswer, Response, ShardDescription, StreamDescription, StreamSummary,
-};
+use crate::wire::request::kind;
 
 fn name() -> StreamName {
     StreamName::new("logs").expect("it is a name")
@@ -25,34 +20,6 @@ fn name_parts() -> [Part; 2] {
         part("bytes of the name", 4_u16.to_le_bytes()),
         varying("stream name", "n", b"logs"),
     ]
-}
-
-fn request(request: &Request<'_>, parts: &[Part]) -> String {
-    let mut bytes = Vec::new();
-    request.encode(Correlation(1), &mut bytes);
-    let (frame, _) = frame::decode(&bytes)
-        .expect("a frame")
-        .expect("a whole one");
-    encoded(frame.control, parts)
-}
-
-fn answer(response: &Response<'_>, parts: &[Part]) -> String {
-    encoded(&control_of(response), parts)
-}
-
-fn control_of(response: &Response<'_>) -> Vec<u8> {
-    let asked = match response {
-        Response::Appended(_) => kind::APPEND,
-        Response::Records(_) => kind::READ,
-        Response::Streams { .. } => kind::LIST,
-        _ => kind::DESCRIBE,
-    };
-    let mut bytes = Vec::new();
-    response.encode(asked, Correlation(1), &mut bytes);
-    let (frame, _) = frame::decode(&bytes)
-        .expect("a frame")
-        .expect("a whole one");
-    frame.control.to_vec()
 }
 
 fn client_hello() -> String {
@@ -204,298 +171,6 @@ fn kinds() -> String {
     plain(&head, &rows)
 }
 
-fn append() -> String {
-    let asked = Request::Append {
-        count: 2,
-        batches: b"",
-    };
-    request(
-        &asked,
-        &[part("batches in the bulk part", 2_u32.to_le_bytes())],
-    )
-}
-
-fn read() -> String {
-    let asked = Request::Read(ReadRequest {
-        shard: ShardId::new(StreamId::new(21), ShardIndex(22)),
-        from: ReadFrom::Offset(Offset::ZERO + Count(23)),
-        bytes_max: 24,
-        wait_ms: 25,
-    });
-    let parts = [
-        part("stream id", 21_u64.to_le_bytes()),
-        part("shard index", 22_u32.to_le_bytes()),
-        part("where to begin", [1]),
-        part(
-            "the offset or time to begin at, 0 otherwise",
-            23_u64.to_le_bytes(),
-        ),
-        part("bytes of batches wanted at most", 24_u32.to_le_bytes()),
-        part("ms to wait for the first record", 25_u32.to_le_bytes()),
-    ];
-    request(&asked, &parts)
-}
-
-fn read_from() -> String {
-    let row = |(from, meaning): (ReadFrom, &str)| {
-        let asked = Request::Read(ReadRequest {
-            shard: ShardId::new(StreamId::new(1), ShardIndex(2)),
-            from,
-            bytes_max: 0,
-            wait_ms: 0,
-        });
-        let mut bytes = Vec::new();
-        asked.encode(Correlation(1), &mut bytes);
-        let code = bytes[frame::WIRE_HEADER_BYTES + 12];
-        vec![code.to_string(), meaning.to_owned()]
-    };
-    let all = [
-        (
-            ReadFrom::Offset(Offset::ZERO),
-            "at this offset, or the next one kept",
-        ),
-        (ReadFrom::TrimHorizon, "at the oldest record kept"),
-        (
-            ReadFrom::Latest,
-            "after the newest durable record, as of this request",
-        ),
-        (
-            ReadFrom::Time(Timestamp::ZERO),
-            "at the first record that arrived at or after this time, ms since 1970",
-        ),
-    ];
-    plain(&["code", "where a read begins"], &all.map(row))
-}
-
-fn named() -> String {
-    let asked = request(&Request::Describe(name()), &name_parts());
-    assert_eq!(asked, request(&Request::Delete(name()), &name_parts()));
-    asked
-}
-
-fn create() -> String {
-    let asked = Request::Create(CreateRequest {
-        name: name(),
-        shards: 31,
-        mode: StreamMode::OnDemand,
-        retention_ms: Some(32),
-        retain_bytes: None,
-    });
-    let [length, text] = name_parts();
-    let parts = [
-        length,
-        text,
-        part("shards", 31_u32.to_le_bytes()),
-        part("mode", [StreamMode::OnDemand.code()]),
-        part(
-            "retention in ms; all ones: the default",
-            32_u64.to_le_bytes(),
-        ),
-        part(
-            "byte cap of the stream; all ones: none",
-            u64::MAX.to_le_bytes(),
-        ),
-    ];
-    request(&asked, &parts)
-}
-
-fn list() -> String {
-    let asked = Request::List(ListRequest {
-        after: Some(name()),
-        limit: 41,
-    });
-    let [length, text] = name_parts();
-    let parts = [
-        part("names wanted at most", 41_u32.to_le_bytes()),
-        part(
-            "0: from the first, and nothing follows; 1: after the name that follows",
-            [1],
-        ),
-        length,
-        text,
-    ];
-    request(&asked, &parts)
-}
-
-fn set() -> String {
-    let asked = Request::Set(SetRequest {
-        name: name(),
-        mode: Some(StreamMode::Provisioned),
-        retention_ms: None,
-        retain_bytes: Some(51),
-    });
-    let [length, text] = name_parts();
-    let parts = [
-        length,
-        text,
-        part("mode; 0: unchanged", [StreamMode::Provisioned.code()]),
-        part(
-            "retention in ms; all ones: unchanged",
-            u64::MAX.to_le_bytes(),
-        ),
-        part(
-            "byte cap; all ones: unchanged; 0: none",
-            51_u64.to_le_bytes(),
-        ),
-    ];
-    request(&asked, &parts)
-}
-
-fn appended() -> String {
-    let stored = AppendOutcome::Stored {
-        first_offset: Offset::ZERO + Count(61),
-        arrival: Timestamp::from_millis(62),
-    };
-    let parts = [
-        part(
-            "outcomes, one for each batch in the order sent",
-            1_u32.to_le_bytes(),
-        ),
-        part("each: 0, stored", 0_u16.to_le_bytes()),
-        part("zero", [0; 2]),
-        part("zero", [0; 4]),
-        part("offset of the batch's first record", 61_u64.to_le_bytes()),
-        part("arrival time, ms since 1970", 62_u64.to_le_bytes()),
-    ];
-    answer(&Response::Appended(vec![stored]), &parts)
-}
-
-fn refused() -> String {
-    let refused = AppendOutcome::Refused {
-        code: ErrorCode::NotOwner,
-        owner: 63,
-        map_version: 64,
-    };
-    let bytes = control_of(&Response::Appended(vec![refused]));
-    let parts = [
-        part("each: error code", ErrorCode::NotOwner.code().to_le_bytes()),
-        part("zero", [0; 2]),
-        part("`NotOwner`: the core to connect to", 63_u32.to_le_bytes()),
-        part(
-            "`NotOwner`, `ShardClosed`: version of the shard map",
-            64_u64.to_le_bytes(),
-        ),
-        part("zero", [0; 8]),
-    ];
-    encoded(&bytes[4..], &parts)
-}
-
-fn records() -> String {
-    let found = ReadAnswer {
-        next: Offset::ZERO + Count(71),
-        tip: Offset::ZERO + Count(72),
-        behind_ms: 73,
-        at_end: true,
-        count: 0,
-        batches: b"",
-    };
-    let parts = [
-        part("offset where the next read begins", 71_u64.to_le_bytes()),
-        part("one past the newest durable record", 72_u64.to_le_bytes()),
-        part(
-            "age of the next unread record, ms; 0 at the tip",
-            73_u64.to_le_bytes(),
-        ),
-        part("1: the shard is closed and this was its end", [1]),
-        part("batches in the bulk part", 0_u32.to_le_bytes()),
-    ];
-    answer(&Response::Records(found), &parts)
-}
-
-fn stream() -> String {
-    let shard = ShardDescription {
-        index: ShardIndex(81),
-        core: 82,
-        range: HashKeyRange {
-            start: HashKey::new(83),
-            end: HashKey::new(84),
-        },
-        created: Timestamp::from_millis(85),
-        closed: true,
-    };
-    let described = StreamDescription {
-        name: name(),
-        id: StreamId::new(86),
-        status: StreamStatus::Active,
-        mode: StreamMode::OnDemand,
-        retention_ms: 87,
-        retain_bytes: 88,
-        created: Timestamp::from_millis(89),
-        map_version: 90,
-        cores: 91,
-        shards: vec![shard],
-    };
-    let [length, text] = name_parts();
-    let parts = [
-        length,
-        text,
-        part("stream id", 86_u64.to_le_bytes()),
-        part("status", [StreamStatus::Active.code()]),
-        part("mode", [StreamMode::OnDemand.code()]),
-        part("retention in ms", 87_u64.to_le_bytes()),
-        part("byte cap; 0: none", 88_u64.to_le_bytes()),
-        part("created, ms since 1970", 89_u64.to_le_bytes()),
-        part("version of the shard map", 90_u32.to_le_bytes()),
-        part("cores the server has", 91_u32.to_le_bytes()),
-        part("shards, in index order", 1_u32.to_le_bytes()),
-        part("each: index", 81_u32.to_le_bytes()),
-        part("core that owns it", 82_u32.to_le_bytes()),
-        part("first hash key", 83_u128.to_le_bytes()),
-        part("last hash key", 84_u128.to_le_bytes()),
-        part("created, ms since 1970", 85_u64.to_le_bytes()),
-        part("1: a split or merge closed it", [1]),
-    ];
-    answer(&Response::Stream(described), &parts)
-}
-
-fn streams() -> String {
-    let summary = StreamSummary {
-        name: name(),
-        id: StreamId::new(101),
-        status: StreamStatus::Creating,
-        mode: StreamMode::Provisioned,
-        shards: 102,
-        retention_ms: 103,
-    };
-    let found = Response::Streams {
-        streams: vec![summary],
-        more: true,
-    };
-    let parts = [
-        part("1: more follow", [1]),
-        part("streams, in name order", 1_u32.to_le_bytes()),
-        part("each: bytes of the name", 4_u16.to_le_bytes()),
-        varying("stream name", "n", b"logs"),
-        part("stream id", 101_u64.to_le_bytes()),
-        part("status", [StreamStatus::Creating.code()]),
-        part("mode", [StreamMode::Provisioned.code()]),
-        part("open shards", 102_u32.to_le_bytes()),
-        part("retention in ms", 103_u64.to_le_bytes()),
-    ];
-    answer(&found, &parts)
-}
-
-fn error() -> String {
-    let refusal = WireError {
-        owner: 111,
-        map_version: 112,
-        ..WireError::new(ErrorCode::NotOwner, "why")
-    };
-    let parts = [
-        part("error code", ErrorCode::NotOwner.code().to_le_bytes()),
-        part("1: the same request may succeed later", [1]),
-        part("zero", [0]),
-        part("`NotOwner`: the core to connect to", 111_u32.to_le_bytes()),
-        part(
-            "`NotOwner`, `ShardClosed`: version of the shard map",
-            112_u32.to_le_bytes(),
-        ),
-        part("bytes of the text", 3_u16.to_le_bytes()),
-        varying("a sentence for a person, UTF-8", "n", b"why"),
-    ];
-    answer(&Response::Error(refusal), &parts)
-}
-
 fn codes() -> String {
     let meaning = |code| match code {
         ErrorCode::Malformed => "the bytes of the request make no sense",
@@ -598,19 +273,19 @@ fn the_wire_document_says_what_the_code_does() {
         ("hello-status", hello_statuses()),
         ("frame-header", header()),
         ("kinds", kinds()),
-        ("append", append()),
-        ("appended", appended()),
-        ("refused", refused()),
-        ("read", read()),
-        ("read-from", read_from()),
-        ("records", records()),
-        ("named", named()),
-        ("create", create()),
-        ("set", set()),
-        ("stream", stream()),
-        ("list", list()),
-        ("streams", streams()),
-        ("error", error()),
+        ("append", requests::append()),
+        ("appended", answers::appended()),
+        ("refused", answers::refused()),
+        ("read", requests::read()),
+        ("read-from", requests::read_from()),
+        ("records", answers::records()),
+        ("named", requests::named()),
+        ("create", requests::create()),
+        ("set", requests::set()),
+        ("stream", answers::stream()),
+        ("list", requests::list()),
+        ("streams", answers::streams()),
+        ("error", answers::error()),
         ("codes", codes()),
         ("words", words()),
         ("caps", caps()),

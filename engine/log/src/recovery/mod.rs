@@ -180,26 +180,30 @@ impl<R: Reactor> Recovery<'_, R> {
     }
 
     /// Reads the newest sealed segment's footer: it names every shard the log knew. If it does not
-    /// verify, the segment is scanned instead, up to the end its trailer names.
+    /// verify, the segment is scanned again, and the next older footer is read.
     async fn newest_footer(&self, slots: &mut Slots, tips: &mut Tips) -> Result<(), RecoveryError> {
-        let Some(newest) = slots.newest_log_segment() else {
-            return Ok(());
-        };
-        let path = slot_path(self.log, newest.slot);
-        let file = self.open(&path).await?;
-        let footer = read_footer::<R>(&file, &newest.trailer, self.identity.segment_bytes).await;
-        let footer = footer.map_err(|e| self.read_failed(&path, newest.trailer.footer_at, &e))?;
-        if let Some(footer) = footer {
-            for share in footer.shards() {
-                raise(tips, share.shard, share.next, share.last_arrival);
+        for (newest, settled) in slots.newest_first() {
+            let path = slot_path(self.log, newest.slot);
+            let file = self.open(&path).await?;
+            let footer =
+                read_footer::<R>(&file, &newest.trailer, self.identity.segment_bytes).await;
+            let footer =
+                footer.map_err(|e| self.read_failed(&path, newest.trailer.footer_at, &e))?;
+            if let Some(footer) = footer {
+                for share in footer.shards() {
+                    raise(tips, share.shard, share.next, share.last_arrival);
+                }
+                for (shard, hole) in footer.holes() {
+                    let tip = tips.entry(shard).or_insert_with(|| ShardTip::empty(shard));
+                    tip.holes.push(hole);
+                }
+                return Ok(());
             }
-            for (shard, hole) in footer.holes() {
-                let tip = tips.entry(shard).or_insert_with(|| ShardTip::empty(shard));
-                tip.holes.push(hole);
+            // Settled segments have no frames to scan: they stay, and reads of them say why not.
+            if !settled {
+                slots.unseal(newest.generation);
             }
-            return Ok(());
         }
-        slots.unseal_newest();
         Ok(())
     }
 

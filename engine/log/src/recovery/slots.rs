@@ -20,6 +20,8 @@ use crate::shard::ShardTip;
 pub(crate) struct Found {
     pub(crate) segment: Arc<SealedSegment>,
     pub(crate) unrecorded: bool,
+    /// `None` if the header's block is damaged.
+    header: Option<SegmentHeader>,
 }
 
 impl Found {
@@ -27,7 +29,12 @@ impl Found {
         Self {
             segment,
             unrecorded,
+            header: None,
         }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.header.is_some_and(|h| h.kind == SegmentKind::Settled)
     }
 }
 
@@ -50,7 +57,6 @@ pub(crate) struct Slots {
     pub(crate) unsealed: Vec<Unsealed>,
     pub(crate) free: Vec<u32>,
     pub(crate) end: Position,
-    settled: Vec<u64>,
     next_slot: u32,
     generation_max: u64,
     ordinal_max: u64,
@@ -59,33 +65,40 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    pub(crate) fn newest_log_segment(&self) -> Option<Arc<SealedSegment>> {
-        let logs = self
+    /// Sealed segments, newest first.
+    pub(crate) fn newest_first(&self) -> Vec<(Arc<SealedSegment>, bool)> {
+        let mut all: Vec<_> = self
             .sealed
             .iter()
-            .filter(|f| !self.settled.contains(&f.segment.generation));
-        // A settled segment serves if nothing else is left: its footer names the same shards.
-        logs.max_by_key(|f| f.segment.ordinal)
-            .or_else(|| self.sealed.iter().max_by_key(|f| f.segment.ordinal))
-            .map(|f| Arc::clone(&f.segment))
+            .map(|f| (Arc::clone(&f.segment), f.is_settled()))
+            .collect();
+        all.sort_by_key(|(segment, settled)| (std::cmp::Reverse(segment.ordinal), *settled));
+        all
     }
 
+    /// The newest segment was sealed by a clean stop; or there is none.
     pub(crate) fn newest_is_clean(&self) -> bool {
-        self.newest_log_segment().is_none_or(|s| s.trailer.clean)
+        let logs = self.sealed.iter().filter(|f| !f.is_settled());
+        logs.max_by_key(|f| f.segment.ordinal)
+            .is_none_or(|f| f.segment.trailer.clean)
     }
 
-    pub(crate) fn unseal_newest(&mut self) {
-        let Some(newest) = self.newest_log_segment() else {
+    /// Has a sealed log segment scanned again, up to the end its trailer names.
+    pub(crate) fn unseal(&mut self, generation: u64) {
+        let Some(at) = self
+            .sealed
+            .iter()
+            .position(|f| f.segment.generation == generation)
+        else {
             return;
         };
-        self.sealed
-            .retain(|f| f.segment.generation != newest.generation);
+        let found = self.sealed.remove(at);
         self.unsealed.push(Unsealed {
-            slot: newest.slot,
-            ordinal: newest.ordinal,
-            generation: newest.generation,
-            header: None,
-            known_end: Some(newest.trailer.end),
+            slot: found.segment.slot,
+            ordinal: found.segment.ordinal,
+            generation,
+            header: found.header,
+            known_end: Some(found.segment.trailer.end),
         });
         self.unsealed.sort_by_key(|u| u.ordinal);
     }
@@ -103,8 +116,8 @@ impl Slots {
         let newest_log_generation = self
             .sealed
             .iter()
+            .filter(|f| !f.is_settled())
             .map(|f| f.segment.generation)
-            .filter(|g| !self.settled.contains(g))
             .max()
             .unwrap_or(0);
         LogSeed {
@@ -208,7 +221,7 @@ impl<R: Reactor> Recovery<'_, R> {
             None => match trailer {
                 // The header's block is damaged, the trailer names a segment that counts.
                 Some(trailer) if ledger.segments.contains(&trailer.generation) => {
-                    self.found_sealed(number, trailer, false, slots);
+                    self.found_sealed(number, trailer, None, false, slots);
                     return Ok(());
                 }
                 _ => {
@@ -225,8 +238,7 @@ impl<R: Reactor> Recovery<'_, R> {
         match header.kind {
             SegmentKind::Settled => match trailer {
                 Some(trailer) if counts => {
-                    slots.settled.push(header.generation);
-                    self.found_sealed(number, trailer, false, slots);
+                    self.found_sealed(number, trailer, Some(header), false, slots);
                 }
                 None if counts => {
                     let what = "the trailer of a settled segment does not verify".into();
@@ -244,7 +256,9 @@ impl<R: Reactor> Recovery<'_, R> {
                     .previous_ends
                     .push((header.ordinal, header.previous_end));
                 match trailer {
-                    Some(trailer) => self.found_sealed(number, trailer, !counts, slots),
+                    Some(trailer) => {
+                        self.found_sealed(number, trailer, Some(header), !counts, slots);
+                    }
                     None => slots.unsealed.push(Unsealed {
                         slot: number,
                         ordinal: header.ordinal,
@@ -280,7 +294,14 @@ impl<R: Reactor> Recovery<'_, R> {
         })
     }
 
-    fn found_sealed(&self, slot: u32, trailer: Trailer, unrecorded: bool, slots: &mut Slots) {
+    fn found_sealed(
+        &self,
+        slot: u32,
+        trailer: Trailer,
+        header: Option<SegmentHeader>,
+        unrecorded: bool,
+        slots: &mut Slots,
+    ) {
         // A segment's end lies behind its base and not behind its last byte.
         let ordinal = (trailer.end.0.max(1) - 1) / self.identity.segment_bytes;
         slots.generation_max = slots.generation_max.max(trailer.generation);
@@ -292,7 +313,11 @@ impl<R: Reactor> Recovery<'_, R> {
             ordinal,
             trailer,
         };
-        slots.sealed.push(Found::new(Arc::new(segment), unrecorded));
+        slots.sealed.push(Found {
+            segment: Arc::new(segment),
+            unrecorded,
+            header,
+        });
     }
 
     /// A slot without a readable header: never used, free, or a segment whose first block is
