@@ -77,7 +77,9 @@ holds within a run. A key found by --key-regex that is not UTF-8 is converted, a
 than 256 characters is cut; both are counted.
 
 A shard that is throttled or not ready is tried again, without overtaking within the shard. Ends \
-with code 1 if any record was not acknowledged. Acknowledged means on disk.";
+with code 1 if any record was not acknowledged. Acknowledged means on disk. If the connection \
+breaks, records whose acknowledgement was lost are sent again and may be stored twice. Ctrl-C \
+ends the input; what was read of it is still stored.";
 
 const TAIL_ABOUT: &str = "\
 Print records, all shards merged: by arrival time where several shards have records ready, and \

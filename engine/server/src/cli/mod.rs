@@ -8,6 +8,7 @@ mod client;
 mod clock;
 mod control;
 pub(crate) mod failure;
+mod interrupt;
 mod lines;
 mod put;
 mod tail;

@@ -20,6 +20,9 @@ mod receive;
 mod watch;
 mod writer;
 
+#[cfg(test)]
+mod simulated;
+
 pub(crate) use event::Event;
 pub(crate) use greeting::{Greeted, answer, greet, welcome};
 pub(crate) use watch::CoreSessions;

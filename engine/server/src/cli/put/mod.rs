@@ -27,6 +27,7 @@ use super::arguments::Put;
 use super::client::{ANSWER_TIMEOUT, Client, FrameReader, connect_core, refusal};
 use super::clock;
 use super::failure::Failure;
+use super::interrupt::on_interrupt;
 use super::lines::{Line, LineSplitter};
 use crate::units::show_count;
 use keys::{KeySource, Keys};
@@ -53,6 +54,8 @@ enum Event {
         connection: u64,
         failure: Failure,
     },
+    /// Take no more input, and end once everything taken is stored.
+    Interrupted,
 }
 
 /// What became of the lines.
@@ -92,6 +95,11 @@ pub(crate) fn run(arguments: &Put) -> Result<(), Failure> {
     let input = read_input(arguments.file.as_deref())?;
     let stream = Client::connect(&arguments.server.server)?.describe_active(&arguments.name)?;
     let (answers, events) = unbounded();
+    let interrupted = answers.clone();
+    on_interrupt(1, move || {
+        // Nobody listens once all is stored.
+        let _ = interrupted.send(Event::Interrupted);
+    })?;
     let mut putter = Putter::new(arguments, &stream, answers);
     let ended = putter.work(&input, &events);
     let unacknowledged: u64 = putter.queues.iter().map(ShardQueue::record_count).sum();
@@ -405,6 +413,7 @@ impl<'a> Putter<'a> {
     fn take_event(&mut self, event: Event) -> Result<(), Failure> {
         match event {
             Event::Answer { slot, outcome } => self.take_answer(slot, outcome?),
+            Event::Interrupted => self.end_input(),
             Event::Lost {
                 core,
                 connection,

@@ -26,6 +26,7 @@ use super::arguments::{Output, Tail};
 use super::client::{Client, FrameReader, connect_core, lost, refusal};
 use super::clock;
 use super::failure::Failure;
+use super::interrupt::on_interrupt;
 use crate::units::{calendar, moment};
 use merge::Merge;
 use records::{Record, RecordRun};
@@ -81,7 +82,11 @@ struct Tailer<'a> {
 pub(crate) fn run(arguments: &Tail) -> Result<(), Failure> {
     let from = place(arguments)?;
     let (sender, events) = unbounded();
-    stop_on_signal(sender.clone())?;
+    let interrupted = sender.clone();
+    on_interrupt(0, move || {
+        // Nobody listens once all is printed.
+        let _ = interrupted.send(Event::Interrupted);
+    })?;
     let mut tailer = Tailer::connect(arguments, from, &sender)?;
     let mut out = Printer::new(arguments);
     let ended = tailer.work(&events, &mut out);
@@ -127,23 +132,6 @@ fn place(arguments: &Tail) -> Result<ReadFrom, Failure> {
             .map(ReadFrom::Time)
             .map_err(|error| Failure::usage(format!("--from: {error}"))),
     }
-}
-
-fn stop_on_signal(events: Sender<Event>) -> Result<(), Failure> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])
-        .map_err(|error| Failure::could_not_run(format!("cannot wait for signals: {error}")))?;
-    thread::spawn(move || {
-        let mut seen = false;
-        for _ in signals.forever() {
-            // Whoever asks twice cannot wait for a blocked pipe.
-            if std::mem::replace(&mut seen, true) {
-                std::process::exit(0);
-            }
-            let _ = events.send(Event::Interrupted);
-        }
-    });
-    Ok(())
 }
 
 /// Takes a connection's answers until it ends.
