@@ -6,25 +6,25 @@
 
 mod keys;
 mod queue;
+mod report;
+mod threads;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, bounded, never, unbounded};
+use crossbeam::channel::{Receiver, Sender, never, unbounded};
 use weir_protocol::limits::RECORD_BYTES_MAX;
 use weir_protocol::model::{HashKey, ShardId};
 use weir_protocol::wire::error::ErrorCode;
 use weir_protocol::wire::frame::Correlation;
 use weir_protocol::wire::request::Request;
-use weir_protocol::wire::response::{AppendOutcome, Response, StreamDescription};
+use weir_protocol::wire::response::{AppendOutcome, StreamDescription};
 
 use super::arguments::Put;
-use super::client::{ANSWER_TIMEOUT, Client, FrameReader, connect_core, refusal};
+use super::client::{ANSWER_TIMEOUT, Client, FrameReader, connect_core};
 use super::clock;
 use super::failure::Failure;
 use super::interrupt::on_interrupt;
@@ -32,43 +32,17 @@ use super::lines::{Line, LineSplitter};
 use crate::units::show_count;
 use keys::{KeySource, Keys};
 use queue::{Pushed, ShardQueue};
+use report::{Counts, describe_refusal};
+use threads::{Event, read_input, take_answers};
 
 /// Bytes of records held in memory before input waits.
 const HELD_BYTES_MAX: usize = 24 * 1024 * 1024;
-const PIECE_BYTES: usize = 256 * 1024;
 /// Lines that were too long are named up to this many, then only counted.
 const REPORTED_LINES_MAX: u64 = 10;
 /// How often answers that never come are looked for.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// With nothing planned, only an event ends the wait.
 const IDLE_WAIT: Duration = Duration::from_hours(1);
-
-/// What a connection's reading thread has to say.
-enum Event {
-    Answer {
-        slot: usize,
-        outcome: Result<AppendOutcome, Failure>,
-    },
-    Lost {
-        core: u32,
-        connection: u64,
-        failure: Failure,
-    },
-    /// Take no more input, and end once everything taken is stored.
-    Interrupted,
-}
-
-/// What became of the lines.
-#[derive(Debug, Default)]
-struct Counts {
-    lines: u64,
-    too_long: u64,
-    empty: u64,
-    left_out: u64,
-    records: u64,
-    bytes: u64,
-    resent: u64,
-}
 
 struct Putter<'a> {
     arguments: &'a Put,
@@ -103,7 +77,10 @@ pub(crate) fn run(arguments: &Put) -> Result<(), Failure> {
     let mut putter = Putter::new(arguments, &stream, answers);
     let ended = putter.work(&input, &events);
     let unacknowledged: u64 = putter.queues.iter().map(ShardQueue::record_count).sum();
-    putter.report(unacknowledged);
+    let shards = putter.queues.len();
+    putter
+        .counts
+        .report(&arguments.name, shards, &putter.keys, unacknowledged);
     match ended {
         Err(failure) if unacknowledged > 0 => Err(Failure {
             exit: failure.exit,
@@ -121,64 +98,6 @@ pub(crate) fn run(arguments: &Put) -> Result<(), Failure> {
         ))),
         Ok(()) => Ok(()),
     }
-}
-
-/// Reads the input on a thread of its own; the channel ends when the input does.
-fn read_input(file: Option<&Path>) -> Result<Receiver<io::Result<Vec<u8>>>, Failure> {
-    let mut source: Box<dyn Read + Send> = match file {
-        Some(path) if path != Path::new("-") => Box::new(File::open(path).map_err(|error| {
-            Failure::could_not_run(format!("cannot read {}: {error}", path.display()))
-        })?),
-        _ => Box::new(io::stdin()),
-    };
-    let (pieces, input) = bounded(4);
-    thread::spawn(move || {
-        loop {
-            let mut piece = vec![0; PIECE_BYTES];
-            let outcome = match source.read(&mut piece) {
-                Ok(0) => return,
-                Ok(count) => {
-                    piece.truncate(count);
-                    Ok(piece)
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => Err(error),
-            };
-            let ended = outcome.is_err();
-            if pieces.send(outcome).is_err() || ended {
-                return;
-            }
-        }
-    });
-    Ok(input)
-}
-
-/// Takes a connection's answers until it ends.
-fn take_answers(mut frames: FrameReader, core: u32, connection: u64, answers: &Sender<Event>) {
-    let failure = loop {
-        let frame = match frames.next() {
-            Ok(frame) => frame,
-            Err(failure) => break failure,
-        };
-        let slot = frame.correlation.0 as usize;
-        let outcome = match Response::decode(&frame) {
-            Ok(Response::Appended(outcomes)) if outcomes.len() == 1 => Ok(outcomes[0]),
-            Ok(Response::Error(error)) => Err(refusal(&error)),
-            Ok(_) => break Failure::could_not_run("the server sent an answer of another kind"),
-            Err(error) => {
-                break Failure::could_not_run(format!("the server sent nonsense: {error}"));
-            }
-        };
-        if answers.send(Event::Answer { slot, outcome }).is_err() {
-            return;
-        }
-    };
-    // Nobody listens any more when all is done.
-    let _ = answers.send(Event::Lost {
-        core,
-        connection,
-        failure,
-    });
 }
 
 impl<'a> Putter<'a> {
@@ -512,65 +431,5 @@ impl<'a> Putter<'a> {
             ));
         }
         Ok(())
-    }
-
-    fn report(&self, unacknowledged: u64) {
-        let counts = &self.counts;
-        let acknowledged = if unacknowledged == 0 {
-            "all acknowledged".to_owned()
-        } else {
-            format!("{} NOT acknowledged", show_count(unacknowledged))
-        };
-        eprintln!(
-            "weir: {} records of {} bytes of data stored in {} on {} shards, {acknowledged}",
-            show_count(counts.records),
-            show_count(counts.bytes),
-            self.arguments.name,
-            show_count(self.queues.len() as u64),
-        );
-        for (count, what) in [
-            (counts.too_long, "lines were too long and were not sent"),
-            (counts.empty, "empty lines were skipped"),
-            (
-                counts.left_out,
-                "lines did not match the pattern and were skipped",
-            ),
-            (
-                self.keys.unmatched - counts.left_out,
-                "lines did not match the pattern and got the key of --no-match-key",
-            ),
-            (
-                self.keys.converted,
-                "keys were not UTF-8 and were converted",
-            ),
-            (self.keys.cut, "keys were cut to 256 characters"),
-            (
-                counts.resent,
-                "records were refused or left unanswered at first and sent again",
-            ),
-        ] {
-            if count > 0 {
-                eprintln!("weir: {} {what}", show_count(count));
-            }
-        }
-    }
-}
-
-fn describe_refusal(code: ErrorCode) -> &'static str {
-    match code {
-        ErrorCode::StreamNotFound => "the stream was deleted",
-        ErrorCode::StreamNotActive => "the stream is not active",
-        ErrorCode::ShardClosed | ErrorCode::ShardNotFound => {
-            "the stream was given other shards: start the command again"
-        }
-        ErrorCode::NotOwner => "the shard moved to another core",
-        ErrorCode::Throttled => "the shard's quota is used up",
-        ErrorCode::Overloaded => "the server has no memory left for this",
-        ErrorCode::DiskFull => "the server's disk is full",
-        ErrorCode::LogFailed => "the server's log failed and is being recovered",
-        ErrorCode::ReadOnly => "the server's log takes no writes",
-        ErrorCode::Stopping => "the server is stopping",
-        ErrorCode::InvalidBatch => "the server found a batch invalid",
-        _ => "the server refused a batch",
     }
 }
