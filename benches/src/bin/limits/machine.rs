@@ -55,8 +55,14 @@ pub(crate) struct Machine {
     total: u64,
     /// Ticks that the hypervisor gave to others.
     stolen: u64,
+    /// Ticks of all CPUs that tasks used.
+    used: u64,
+    /// Ticks that this process used.
+    own: u64,
     /// Share of time stolen since an earlier look, in percent.
     pub(crate) steal_percent: f64,
+    /// Share of time that tasks of other processes used since an earlier look, in percent.
+    pub(crate) others_percent: f64,
 }
 
 impl Machine {
@@ -71,6 +77,10 @@ impl Machine {
             .split_whitespace()
             .filter_map(|field| field.parse().ok())
             .collect();
+        let own = read("/proc/self/stat");
+        // The name in parentheses may hold blanks; user and system time are 11 and 12 behind it.
+        let own = own.rsplit_once(')').map_or("", |(_, behind)| behind);
+        let own = own.split_whitespace().skip(11).take(2);
         Self {
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             load: read("/proc/loadavg")
@@ -81,15 +91,20 @@ impl Machine {
             // user nice system idle iowait irq softirq steal; guest time is in user time already.
             total: ticks.iter().take(8).sum(),
             stolen: ticks.get(7).copied().unwrap_or(0),
-            steal_percent: 0.0,
+            used: ticks.iter().take(3).sum(),
+            own: own.filter_map(|field| field.parse::<u64>().ok()).sum(),
+            ..Self::default()
         }
     }
 
-    /// This look, with the steal up to a later one.
+    /// This look, with what others took of the machine up to a later one.
     pub(crate) fn until(mut self, later: &Self) -> Self {
         let total = later.total.saturating_sub(self.total).max(1);
         let stolen = later.stolen.saturating_sub(self.stolen);
+        let own = later.own.saturating_sub(self.own);
+        let others = later.used.saturating_sub(self.used).saturating_sub(own);
         self.steal_percent = 100.0 * stolen as f64 / total as f64;
+        self.others_percent = 100.0 * others as f64 / total as f64;
         self
     }
 }

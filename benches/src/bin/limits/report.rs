@@ -8,6 +8,9 @@ use crate::disk::{DiskLimits, Rate};
 use crate::machine::{Cpus, Machine};
 use crate::samples::Percentiles;
 
+/// Other work above this share of the machine shows in the numbers.
+const OTHERS_PERCENT_MAX: f64 = 5.0;
+
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) machine: Machine,
@@ -83,14 +86,21 @@ impl Report {
         let _ = writeln!(
             out,
             "\nGB is 10^9 bytes. W wrote {:.1} GiB into recycled, written files with O_DIRECT and \
-             O_DSYNC.\nkernel {}, CPUs {} and {}, load {} at the start, {:.1} % of CPU time stolen.",
+             O_DSYNC.\nkernel {}, CPUs {} and {}, load {} at the start; of the CPU time {:.1} % stolen, {:.1} % \
+             used by other processes.",
             self.bytes as f64 / f64::from(1 << 30),
             self.machine.kernel,
             self.cpus.server,
             self.cpus.generator,
             self.machine.load,
             self.machine.steal_percent,
+            self.machine.others_percent,
         );
+        if self.machine.others_percent + self.machine.steal_percent > OTHERS_PERCENT_MAX {
+            out.push_str(
+                "The machine had other work: the rates are too low, the times too long.\n",
+            );
+        }
         if !self.cpus.are_two() {
             out.push_str("Both ends of the connection shared one CPU: N and R are too low.\n");
         }
@@ -117,6 +127,7 @@ impl Report {
                 "kernel": self.machine.kernel,
                 "load": self.machine.load.parse::<f64>().ok(),
                 "steal_percent": self.machine.steal_percent,
+                "others_percent": self.machine.others_percent,
                 "cpus": [self.cpus.server, self.cpus.generator],
             },
         })
