@@ -49,8 +49,9 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             entry.live_bytes = Some(live_bytes);
             entry.look_again = look_again;
             entry.looked_at = deletions;
-            if live_bytes == 0 && entry.owned && entry.recorded {
-                dead.push(Arc::clone(&entry.meta));
+            let may_go = live_bytes == 0 && entry.owned && entry.recorded;
+            if may_go && !state.must_stay(&meta) {
+                dead.push(meta);
             }
         }
         for meta in dead {
@@ -160,6 +161,18 @@ impl<R: Reactor> State<R> {
             look_again = look_again.min(Timestamp::from_millis(until));
         }
         (live, look_again)
+    }
+
+    /// Whether a dead segment stays all the same: holes are remembered by the newest footer of a
+    /// log, and by nothing else on disk until the next segment is sealed.
+    fn must_stay(&self, meta: &SealedSegment) -> bool {
+        let holes = self.shards.values().any(|shard| !shard.holes.is_empty());
+        let newest = self
+            .sealed
+            .entries()
+            .iter()
+            .filter(|e| e.meta.log == meta.log);
+        holes && newest.map(|e| e.meta.ordinal).max() == Some(meta.ordinal)
     }
 
     /// Whether a shard's share of a segment has anything alive.

@@ -23,7 +23,12 @@ use crate::tail::FrameBytes;
 enum Chunk<R: Reactor> {
     Tail(FrameBytes<BufferOf<R>>, Range<usize>),
     Disk(Rc<BytesOf<R>>, Range<usize>),
-    Map(Rc<MapOf<R>>, Range<usize>),
+    /// The segment goes along: its slot is not used again while somebody reads the mapping.
+    Map {
+        _segment: Rc<Loaded<R>>,
+        map: Rc<MapOf<R>>,
+        range: Range<usize>,
+    },
 }
 
 /// Batches of one shard, in offset order. Holds the memory they lie in: drop it before waiting for
@@ -66,7 +71,7 @@ impl<R: Reactor> ReadBatches<R> {
         self.chunks.iter().map(|chunk| match chunk {
             Chunk::Tail(bytes, range) => bytes.slice(range.clone()),
             Chunk::Disk(bytes, range) => &(**bytes).as_ref()[range.clone()],
-            Chunk::Map(map, range) => map.slice(range.clone()),
+            Chunk::Map { map, range, .. } => map.slice(range.clone()),
         })
     }
 
@@ -408,7 +413,15 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 if let Err(error) = self.verify(shard, batch, map.slice(range.clone())) {
                     return if out.is_empty() { Err(error) } else { Ok(()) };
                 }
-                out.push(Chunk::Map(Rc::clone(&map), range), batch.bytes, batch.next);
+                out.push(
+                    Chunk::Map {
+                        _segment: Rc::clone(loaded),
+                        map: Rc::clone(&map),
+                        range,
+                    },
+                    batch.bytes,
+                    batch.next,
+                );
             }
             return Ok(());
         }

@@ -113,7 +113,8 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         }
         let plan = self.settle_plan(&loaded);
         let segment_bytes = self.inner.identity.segment_bytes;
-        let footer = footer_bytes(plan.shards.len(), plan.batches, 0) + TRAILER_BYTES;
+        // Room for as many holes as an append reserves.
+        let footer = footer_bytes(plan.shards.len(), plan.batches, 64) + TRAILER_BYTES;
         let head = header_bytes(0);
         let whole = head + (plan.bytes + BLOCK_BYTES as usize) + footer;
         if whole as u64 > segment_bytes {
@@ -267,6 +268,15 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 }
             }
             builder.push(*shard, *next, *last_arrival, placed.into_iter());
+            let state = self.inner.state.borrow();
+            for hole in state
+                .shards
+                .get(shard)
+                .into_iter()
+                .flat_map(|s| s.holes.iter())
+            {
+                builder.push_hole(*shard, *hole);
+            }
         }
         pending.resize(pending.len().next_multiple_of(block), 0);
         write_all::<R>(output, &pending, written_to)
