@@ -1,0 +1,4 @@
+//! AWS's own clients against the HTTP port.
+
+mod aws_cli;
+mod boto;
