@@ -128,7 +128,8 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         if !wanted {
             return Ok(false);
         }
-        let result = self.make_segment().await;
+        let reserve = self.inner.settings.disk_reserve_bytes;
+        let result = self.make_segment(reserve).await;
         let full = result.is_err();
         let was_full = std::mem::replace(&mut self.inner.state.borrow_mut().pool.full, full);
         if let Err(error) = &result {
@@ -143,12 +144,12 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
     }
 
     /// Makes one new segment file. Written blocks, unless appends are waiting for it right now:
-    /// then reserved ones, which are there at once.
-    pub(crate) async fn make_segment(&self) -> io::Result<()> {
+    /// then reserved ones, which are there at once. `leave_bytes` of the disk stay free.
+    async fn make_segment(&self, leave_bytes: u64) -> io::Result<()> {
         let bytes = self.inner.identity.segment_bytes;
         let disk = self.inner.reactor.disk();
         let space = disk.space().await?;
-        if space.free < bytes.saturating_add(self.inner.settings.disk_reserve_bytes) {
+        if space.free < bytes.saturating_add(leave_bytes) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let (slot, urgent) = {
@@ -184,19 +185,24 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         Ok(())
     }
 
-    /// Waits until `count` segments are ready; an error when there is no room for them.
+    /// Waits until `count` segments are ready; an error when there is no room for them. The first
+    /// may take of what the disk keeps free: a log must open on a full disk, to be read and to be
+    /// told what to delete.
     pub(crate) async fn fill_pool(&self, count: usize) -> io::Result<()> {
         loop {
-            let reuse = {
+            let (reuse, leave_bytes) = {
                 let mut state = self.inner.state.borrow_mut();
-                if state.pool.ready.len() >= count {
-                    return Ok(());
-                }
-                state.pool.free.pop_front()
+                let pool = &mut state.pool;
+                let leave_bytes = match pool.ready.len() {
+                    ready if ready >= count => return Ok(()),
+                    0 => 0,
+                    _ => self.inner.settings.disk_reserve_bytes,
+                };
+                (pool.free.pop_front(), leave_bytes)
             };
             match reuse {
                 Some(slot) => self.add_ready(slot, false).await?,
-                None => self.make_segment().await?,
+                None => self.make_segment(leave_bytes).await?,
             }
         }
     }

@@ -26,6 +26,9 @@ use crate::homing::{Homes, Logs};
 /// Bytes of the disk that new segments leave free: the catalog must be able to note a deletion on
 /// a disk that records have filled.
 const DISK_RESERVE_BYTES: u64 = 64 * MIB as u64;
+/// Segments that may be made for each core beyond that, by starts on a disk that records have
+/// filled: each needs one to open its log.
+const DISK_RESERVE_SEGMENTS: u64 = 2;
 
 /// A folder that was opened, before anything runs: what [`crate::open_folder`] starts, and what a
 /// simulation runs as tasks.
@@ -304,7 +307,8 @@ fn log_settings(
         free_segments_min: 2,
         free_segments_max: 4,
         reserve_segments: reserve as usize,
-        disk_reserve_bytes: DISK_RESERVE_BYTES,
+        disk_reserve_bytes: DISK_RESERVE_BYTES
+            + DISK_RESERVE_SEGMENTS * segment_bytes * options.cores as u64,
         footer_cache_bytes: share(options, 32).max(MIB as usize),
     }
 }
