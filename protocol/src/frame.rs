@@ -329,8 +329,8 @@ mod tests {
         ] {
             FrameHeader {
                 batches,
-                batches_bytes,
                 frame_bytes,
+                batches_bytes,
                 ..header()
             }
             .encode(&mut bytes);

@@ -118,7 +118,7 @@ impl SequenceNumber {
             return Ok(Self { high: 0, low: 0 });
         }
         let whole = high >> 56 == 2 && low & 0xf == 2;
-        let zeros = (low >> 72) & 0xff == 0;
+        let zeros = (low >> 72) as u8 == 0;
         let nibble = (high >> 16) & 0xf == u64::from(number.shard().0 & 0xf);
         let times =
             number.time().as_secs() < SECONDS_END && number.shard_created().as_secs() < SECONDS_END;

@@ -19,8 +19,8 @@ impl ShardIndex {
         if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        let index: u64 = digits.parse().ok()?;
-        (index <= i32::MAX as u64).then_some(Self(index as u32))
+        let index: i32 = digits.parse().ok()?;
+        Some(Self(index as u32))
     }
 }
 

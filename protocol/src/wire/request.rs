@@ -11,7 +11,7 @@ use crate::model::{
 };
 use crate::wire::frame::{Correlation, FrameWriter, WireFrame};
 
-/// Kinds of request; an answer has the same kind with [`ANSWER`] set.
+/// Kinds of request; an answer has the same kind with [`kind::ANSWER`] set.
 pub mod kind {
     /// Append batches.
     pub const APPEND: u16 = 1;
