@@ -20,6 +20,7 @@ use crate::extent::Extent;
 use crate::log::{BufferOf, FileOf, Inner, Log, Mode, Segment, SegmentEnd, State};
 use crate::segment::{SegmentHeader, SegmentKind, TRAILER_BYTES, footer_bytes, header_bytes};
 use crate::settings::{CLOSED_FRAMES_MAX, LogSettings};
+use crate::tail::Tail;
 
 /// A batch that was taken in. It is durable once the log is durable up to `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,15 +143,15 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         let extra = usize::from(extra_shard);
         if let Some(open) = &mut state.open {
             let need = open.bytes_with(bytes);
-            let fits_frame =
-                need <= settings.frame_bytes && open.entries.len() < FRAME_BATCHES_MAX as usize;
+            let fits_frame = need <= open.bytes_max(settings.frame_bytes)
+                && open.entries.len() < FRAME_BATCHES_MAX as usize;
             let active = state
                 .segments
                 .back()
                 .expect("an open log has an active segment");
             let at = open.position.0 - active.base(segment_bytes).0;
             if fits_frame && active.fits(at + need as u64, 1, extra, segment_bytes) {
-                open.grow(need, settings.frame_bytes, &active.file);
+                open.grow(need, settings.frame_bytes, &active.file, &mut state.tail);
                 return Ok(());
             }
         }
@@ -159,7 +160,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             return Err(AppendError::Busy);
         }
         let need = frame_bytes(1, bytes);
-        let after_open = state.open.as_ref().map_or(0, |open| open.bytes());
+        let after_open = state.open.as_ref().map_or(0, OpenFrame::bytes);
         let active = state.active();
         let at = active.write_at + after_open as u64;
         if active.fits(at + need as u64, 1, extra, segment_bytes) {
@@ -172,7 +173,10 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             }
             self.roll(state)?;
         }
-        let frame = OpenFrame::new(state.active(), need, settings, segment_bytes);
+        let spare = state
+            .tail
+            .take_spare(need, settings.frame_bytes.max(need / 2 * 3));
+        let frame = OpenFrame::new(state.active(), need, spare, settings, segment_bytes);
         state.open = Some(frame);
         Ok(())
     }
@@ -192,6 +196,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             let frame = OpenFrame::new(
                 state.active(),
                 block,
+                None,
                 &self.inner.settings,
                 self.inner.identity.segment_bytes,
             );
@@ -309,11 +314,12 @@ impl<R: Reactor> OpenFrame<R> {
     pub(crate) fn new(
         active: &Segment<R>,
         need: usize,
+        spare: Option<BufferOf<R>>,
         settings: &LogSettings,
         segment_bytes: u64,
     ) -> Self {
         let first = BUFFER_BYTES_FIRST.min(settings.frame_bytes);
-        let buffer = active.file.buffer(need.max(first));
+        let buffer = spare.unwrap_or_else(|| active.file.buffer(need.max(first)));
         Self {
             buffer,
             position: Position(active.base(segment_bytes).0 + active.write_at),
@@ -339,13 +345,26 @@ impl<R: Reactor> OpenFrame<R> {
         frame_bytes(self.entries.len() + 1, self.batches_bytes() + batch_bytes)
     }
 
-    /// Makes the buffer hold `need` bytes: straight to the full size, so that a frame is copied
-    /// at most once.
-    fn grow(&mut self, need: usize, full: usize, file: &FileOf<R>) {
+    /// Bytes at which this frame is full: a buffer that is nearly as large as a full frame is not
+    /// exchanged for the last few blocks.
+    fn bytes_max(&self, full: usize) -> usize {
+        let room = self.buffer.as_ref().len();
+        if room >= full / 4 * 3 {
+            room.min(full)
+        } else {
+            full
+        }
+    }
+
+    /// Makes the buffer hold `need` bytes: straight to about the full size, so that a frame is
+    /// copied at most once.
+    fn grow(&mut self, need: usize, full: usize, file: &FileOf<R>, tail: &mut Tail<BufferOf<R>>) {
         if need <= self.buffer.as_ref().len() {
             return;
         }
-        let mut larger = file.buffer(need.max(full));
+        let least = need.max(full / 4 * 3);
+        let spare = tail.take_spare(least, full.max(need));
+        let mut larger = spare.unwrap_or_else(|| file.buffer(need.max(full)));
         larger.as_mut()[..self.used].copy_from_slice(&self.buffer.as_ref()[..self.used]);
         self.buffer = larger;
     }

@@ -43,14 +43,15 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         // The sealing task may be at work on an older segment: let it finish those.
         loop {
             let seen = self.inner.seal.count();
-            let state = self.inner.state.borrow();
-            if state.mode != Mode::Closing {
-                return;
+            {
+                let state = self.inner.state.borrow();
+                if state.mode != Mode::Closing {
+                    return;
+                }
+                if state.segments.len() == 1 {
+                    break;
+                }
             }
-            if state.segments.len() == 1 {
-                break;
-            }
-            drop(state);
             self.inner.seal.after(seen).await;
         }
         {

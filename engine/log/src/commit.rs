@@ -222,7 +222,13 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         let active = state.active();
         let block = u64::from(weir_protocol::limits::BLOCK_BYTES);
         if active.fits(active.write_at + block, 0, 0, segment_bytes) {
-            let frame = OpenFrame::new(active, block as usize, &self.inner.settings, segment_bytes);
+            let frame = OpenFrame::new(
+                active,
+                block as usize,
+                None,
+                &self.inner.settings,
+                segment_bytes,
+            );
             state.open = Some(frame);
             self.close_open_frame(&mut state, false);
         } else {

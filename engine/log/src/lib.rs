@@ -44,5 +44,7 @@ pub use read::ReadBatches;
 pub use recovery::{RecoveredLog, RecoveryReport, recover, recover_with};
 pub use sealed::SealedSegment;
 pub use segment::{layout_of_footer, layout_of_header, layout_of_start_table, layout_of_trailer};
-pub use settings::{FolderIdentity, LogSettings, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MIN};
+pub use settings::{
+    FolderIdentity, LogSettings, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+};
 pub use shard::{Hole, Retention, ShardTip, Tip};

@@ -452,13 +452,12 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         if !again {
             return None;
         }
-        let map = match mapped {
-            Some(map) => map,
-            None => {
-                let map = Rc::new(loaded.file.map().await.ok()??);
-                *loaded.map.borrow_mut() = Some(Rc::clone(&map));
-                map
-            }
+        let map = if let Some(map) = mapped {
+            map
+        } else {
+            let map = Rc::new(loaded.file.map().await.ok()??);
+            *loaded.map.borrow_mut() = Some(Rc::clone(&map));
+            map
         };
         // A page that cannot be read is left to a direct read, which gives the typed error.
         map.populate(range.clone()).await.ok()?;

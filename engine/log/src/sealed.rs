@@ -51,6 +51,10 @@ pub(crate) struct Loaded<R: Reactor> {
 }
 
 /// An entry of the list.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each named"
+)]
 pub(crate) struct SealedEntry<R: Reactor> {
     pub(crate) meta: Arc<SealedSegment>,
     /// Whether this core gives its slot back; the others only read it.

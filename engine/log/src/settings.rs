@@ -8,6 +8,9 @@ pub const SEGMENT_BYTES_DEFAULT: u64 = 128 * MIB as u64;
 /// segment is refused when it is appended.
 pub const SEGMENT_BYTES_MIN: u64 = 64 * KIB as u64;
 
+/// Most segment size in bytes: footers keep file offsets in 32 bits.
+pub const SEGMENT_BYTES_MAX: u64 = 2048 * MIB as u64;
+
 /// What a data folder's format file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FolderIdentity {
@@ -61,3 +64,7 @@ impl Default for LogSettings {
 pub(crate) const CLOSED_FRAMES_MAX: usize = 8;
 
 const _: () = assert!(FRAME_BYTES_MAX >= MIB);
+const _: () = assert!(
+    SEGMENT_BYTES_MAX <= u32::MAX as u64,
+    "a footer's file offset fits"
+);

@@ -9,7 +9,10 @@
 
 use std::sync::Arc;
 
-use weir_log::{FolderIdentity, LogParts, LogSettings, SEGMENT_BYTES_DEFAULT, recover};
+use weir_log::{
+    FolderIdentity, LogParts, LogSettings, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX,
+    SEGMENT_BYTES_MIN, recover,
+};
 use weir_protocol::limits::{KIB, MIB};
 use weir_protocol::model::{LogId, StreamStatus};
 use weir_reactor::{BlockingDisk, Disk, Mailbox, Reactor, mailbox};
@@ -218,7 +221,10 @@ fn identity_of<R: Reactor, D: BlockingDisk>(
     }
     let segment_bytes = options.segment_bytes.unwrap_or(SEGMENT_BYTES_DEFAULT);
     if !format::is_segment_size(segment_bytes) {
-        let text = format!("a segment cannot have {segment_bytes} bytes: expected whole blocks");
+        let text = format!(
+            "a segment cannot have {segment_bytes} bytes: expected whole blocks of 4 KiB, \
+             {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX} bytes"
+        );
         return Err(OpenFolderError::Options { text });
     }
     let identity = FolderIdentity {

@@ -11,7 +11,7 @@
 use std::io;
 
 use thiserror::Error;
-use weir_log::{FolderIdentity, SEGMENT_BYTES_MIN};
+use weir_log::{FolderIdentity, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use weir_reactor::{BLOCK_BYTES, BlockingDisk, BlockingFile};
 
 /// The folder layout that this build reads and writes.
@@ -73,9 +73,11 @@ pub(crate) fn write(disk: &impl BlockingDisk, identity: FolderIdentity) -> io::R
     disk.rename(UNFINISHED_FILE, FILE)
 }
 
-/// Whether a segment may have this size: whole blocks, at least [`SEGMENT_BYTES_MIN`].
+/// Whether a segment may have this size: whole blocks between [`SEGMENT_BYTES_MIN`]
+/// and [`SEGMENT_BYTES_MAX`].
 pub(crate) fn is_segment_size(bytes: u64) -> bool {
-    bytes >= SEGMENT_BYTES_MIN && bytes.is_multiple_of(BLOCK_BYTES as u64) && bytes < 1 << 40
+    (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes)
+        && bytes.is_multiple_of(BLOCK_BYTES as u64)
 }
 
 fn parse(text: &str) -> Result<FolderIdentity, FormatError> {

@@ -135,7 +135,7 @@ pub fn run<D: Discipline>(seed: u64) -> Result<Tally, String> {
             world.on_purpose.set(true);
         }
         if dice.below(8) == 0 {
-            sim.jump_wall_clock(dice.between(0, 7_200_000) as i64 - 3_600_000);
+            sim.jump_wall_clock(dice.between(0, 7_200_000).cast_signed() - 3_600_000);
         }
     }
     let judge = world.judge.borrow();

@@ -229,19 +229,16 @@ fn keep(
             .or_insert((Offset::ZERO, Timestamp::ZERO));
         slot.0 = slot.0.max(scanned.next);
         slot.1 = slot.1.max(arrival(scanned));
-        match scanned.batch {
-            Some(batch) => {
-                let entry = kept.shards.entry(scanned.shard).or_insert((
-                    Offset::ZERO,
-                    Timestamp::ZERO,
-                    Vec::new(),
-                ));
-                entry.2.push(batch);
-            }
-            None => {
-                judged.rotten += 1;
-                judged.new_holes += usize::from(add_hole(tips, scanned.shard, hole(scanned)));
-            }
+        if let Some(batch) = scanned.batch {
+            let entry = kept.shards.entry(scanned.shard).or_insert((
+                Offset::ZERO,
+                Timestamp::ZERO,
+                Vec::new(),
+            ));
+            entry.2.push(batch);
+        } else {
+            judged.rotten += 1;
+            judged.new_holes += usize::from(add_hole(tips, scanned.shard, hole(scanned)));
         }
     }
 }

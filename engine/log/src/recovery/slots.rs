@@ -216,20 +216,18 @@ impl<R: Reactor> Recovery<'_, R> {
         }
         let ours = |t: &Trailer| t.folder == self.identity.folder && t.log == self.log;
         let mut trailer = Trailer::decode(tail.as_ref()).filter(ours);
-        let header = match header {
-            Some(header) => header,
-            None => match trailer {
+        let Some(header) = header else {
+            return match trailer {
                 // The header's block is damaged, the trailer names a segment that counts.
                 Some(trailer) if ledger.segments.contains(&trailer.generation) => {
                     self.found_sealed(number, trailer, None, false, slots);
-                    return Ok(());
+                    Ok(())
                 }
                 _ => {
-                    return self
-                        .look_for_frames(number, &file, head.as_ref(), ledger, slots)
-                        .await;
+                    self.look_for_frames(number, &file, head.as_ref(), ledger, slots)
+                        .await
                 }
-            },
+            };
         };
         trailer = trailer.filter(|t| t.generation == header.generation);
         slots.generation_max = slots.generation_max.max(header.generation);
