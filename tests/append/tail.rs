@@ -1,6 +1,6 @@
 //! `tail` as people leave it running: it follows, and ends clean on Ctrl-C and on a closed pipe.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -76,6 +76,65 @@ fn follow_shows_lines_as_they_come_and_ends_clean_on_ctrl_c() {
         (Some(0), false),
         "{said}"
     );
+    victim.stop();
+}
+
+/// `journalctl -f | weir stream put logs`: lines arrive although the input does not end.
+#[test]
+fn put_sends_lines_as_they_come_and_ends_with_its_input() {
+    let folder = temporary("live-put");
+    let victim = Setup::new(folder.path()).with("--stream", "live:2").start();
+    let tail = follow(&victim, &["--from", "trim-horizon"]);
+    let mut command = victim.stream(&["put", "live"]);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut put = command.spawn().expect("the program was built");
+    let mut input = put.stdin.take().expect("stdin is piped");
+    for number in 0..5 {
+        writeln!(input, "line {number}").expect("put reads");
+        assert_eq!(tail.next(), format!("line {number}"));
+    }
+    write!(input, "no newline").expect("put reads");
+    drop(input);
+    let output = put.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && said.contains("6 records"),
+        "{said}"
+    );
+    assert_eq!(tail.next(), "no newline");
+    victim.stop();
+}
+
+/// All shards merged are the shards one by one, and a shard is named as AWS names it or by number.
+#[test]
+fn one_shard_is_part_of_all() {
+    let folder = temporary("one-shard");
+    let victim = Setup::new(folder.path())
+        .with("--stream", "live:3")
+        .start_on(2);
+    let lines: String = ["alpha\n", "beta\n", "gamma\n"].concat().repeat(40);
+    let put = ["put", "live", "--key-regex", ".*"];
+    run(&mut victim.stream(&put), lines.clone(), PATIENCE).succeeded();
+    let tail = |flags: &[&str]| {
+        let arguments = [&["tail", "live", "--from", "trim-horizon"], flags].concat();
+        run(&mut victim.stream(&arguments), [], PATIENCE)
+            .succeeded()
+            .text()
+    };
+    let mut parts = String::new();
+    for shard in ["0", "shardId-000000000001", "2"] {
+        parts += &tail(&["--shard", shard]);
+    }
+    let sorted = |text: &str| {
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&parts), sorted(&lines));
+    assert_eq!(sorted(&tail(&[])), sorted(&lines));
     victim.stop();
 }
 
