@@ -9,5 +9,6 @@
 
 pub mod judge;
 pub mod ledger;
+mod life;
 pub mod planted;
 pub mod story;
