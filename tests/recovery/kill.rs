@@ -2,7 +2,7 @@
 //!
 //! After each restart every acknowledged record is there exactly once, at its number, in order, and
 //! so is what a consumer had read; no number ever names two records. The ledger lives in the test,
-//! over all lives.
+//! over all lives. A second test kills while segments are given back and rewritten.
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use weir_protocol::wire::response::StreamDescription;
 
 use super::ledger::Ledger;
 use crate::harness::{Load, Placed, Plan, Reader, Setup, Shape, Victim, Wire, alone, mib, parse};
-use crate::harness::{bytes_on_disk, temporary};
+use crate::harness::{bytes_on_disk, run, temporary, wait_for};
 
 const LIVES: u64 = 20;
 const SHARDS: u32 = 8;
@@ -76,6 +76,56 @@ fn twenty_kills_under_load_lose_nothing_and_reuse_no_number() {
         ledger.batches(),
         mib(bytes_on_disk(folder.path())),
     );
+    victim.stop();
+}
+
+/// Most of what is written expires after a second, so that segments are rewritten and given back all
+/// the time; what a second stream keeps must stay where it is through kills in the middle of that.
+#[test]
+fn kills_while_segments_are_rewritten_lose_nothing() {
+    let _machine = alone();
+    let folder = temporary("kill-settling");
+    let setup = Setup::new(folder.path());
+    let mut chance = Chance::new();
+    let mut ledger = Ledger::new(2);
+    let mut victim = setup.start();
+    connect(&victim).create("kept", 2);
+    let flags = ["create", "passing", "--shards", "2", "--retention", "1s"];
+    run(&mut victim.stream(&flags), [], Duration::from_secs(20)).succeeded();
+    let mut written = 0;
+    for life in 1..=6 {
+        let at_rate = |stream: &str, rate| {
+            let stream = connect(&victim).describe(stream);
+            let mut plan = plan(&victim, stream, life);
+            plan.connections = 1;
+            plan.bytes_per_second = Some(rate);
+            Load::start(&plan)
+        };
+        let (kept, passing) = (at_rate("kept", 4_000_000), at_rate("passing", 60_000_000));
+        kept.wait_until_it_began();
+        thread::sleep(Duration::from_millis(chance.between(1_500, 3_000)));
+        victim.kill();
+        ledger.note(kept.join());
+        written += passing.join().bytes;
+        victim = setup.start_on(1 + life as u32 % 2);
+        let stream = connect(&victim).describe("kept");
+        ledger.audit_all(&mut Reader::new(victim.wire), &stream);
+    }
+    let stream = connect(&victim).describe("kept");
+    let settled = Duration::from_mins(1);
+    let kept = ledger.audit_all(&mut Reader::new(victim.wire), &stream);
+    let bytes = wait_for("the bytes of what expired", settled, || {
+        let bytes = bytes_on_disk(&setup.data());
+        (bytes < 4 * kept.records * 600 + (128 << 20)).then_some(bytes)
+    });
+    println!(
+        "6 kills, {} records kept through {} MiB that passed, {} MiB on disk",
+        kept.records,
+        mib(written),
+        mib(bytes)
+    );
+    let again = ledger.audit_all(&mut Reader::new(victim.wire), &stream);
+    assert_eq!(again.records, kept.records);
     victim.stop();
 }
 

@@ -5,9 +5,12 @@ use std::thread;
 use std::time::Duration;
 
 use weir_protocol::wire::hello::CORE_ANY;
+use weir_protocol::wire::request::Request;
 
 use super::ledger::Ledger;
-use crate::harness::{Load, Plan, Reader, Setup, Shape, Wire, alone, temporary};
+use crate::harness::{
+    Load, Plan, Reader, Setup, Shape, Wire, alone, bytes_on_disk, name, temporary, wait_for,
+};
 
 const SHARDS: u32 = 6;
 
@@ -57,4 +60,46 @@ fn another_core_count_keeps_every_record_and_goes_on() {
         epochs.iter().all(|epoch| *epoch == 0),
         "a clean stop raises no epoch"
     );
+}
+
+/// A core that reads what another core's log holds must not hold its bytes for ever.
+#[test]
+fn another_core_count_gives_bytes_back() {
+    let _machine = alone();
+    let folder = temporary("restart-space");
+    let setup = Setup::new(folder.path());
+    let victim = setup.start_on(1);
+    let stream = Wire::connect(victim.wire, CORE_ANY)
+        .unwrap()
+        .create("gone", SHARDS);
+    let load = Load::start(&Plan {
+        address: victim.wire,
+        stream,
+        number: 1,
+        connections: 2,
+        in_flight: 4,
+        shape: Shape {
+            records: 50..=50,
+            bytes: 1_000..=1_000,
+        },
+        bytes_per_second: Some(80_000_000),
+    });
+    load.wait_until_it_began();
+    thread::sleep(Duration::from_secs(3));
+    let written = load.stop().bytes;
+    victim.stop();
+    let victim = setup.start_on(2);
+    let delete = Request::Delete(name("gone"));
+    let deleted = Wire::connect(victim.wire, CORE_ANY)
+        .unwrap()
+        .call(&delete, |response| format!("{response:?}"));
+    assert_eq!(deleted.unwrap(), "Deleted");
+    let bound = 64 << 20;
+    assert!(written > 2 * bound, "the bound shows something");
+    wait_for(
+        "the bytes of the deleted stream",
+        Duration::from_secs(20),
+        || (bytes_on_disk(&setup.data()) < bound).then_some(()),
+    );
+    victim.stop();
 }

@@ -42,6 +42,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             state.count_shares(&meta, &loaded.footer);
             state.trim_to_caps();
             let (live_bytes, look_again) = state.live_bytes(&loaded.footer);
+            let is_read_here = state.has_live_records_here(&loaded.footer);
             let deletions = state.deletions;
             let Some(entry) = state.sealed.entry_mut(meta.log, meta.generation) else {
                 continue;
@@ -49,7 +50,14 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             entry.live_bytes = Some(live_bytes);
             entry.look_again = look_again;
             entry.looked_at = deletions;
-            let may_go = live_bytes == 0 && entry.owned && entry.recorded;
+            if !entry.owned {
+                if !is_read_here {
+                    // Its owner gives the slot back when nobody else holds it.
+                    state.sealed.remove(meta.log, meta.generation);
+                }
+                continue;
+            }
+            let may_go = live_bytes == 0 && entry.recorded;
             if may_go && !state.must_stay(&meta) {
                 dead.push(meta);
             }
@@ -173,6 +181,12 @@ impl<R: Reactor> State<R> {
             .iter()
             .filter(|e| e.meta.log == meta.log);
         holes && newest.map(|e| e.meta.ordinal).max() == Some(meta.ordinal)
+    }
+
+    /// Whether anything of the segment is alive for shards that are homed here.
+    fn has_live_records_here(&self, footer: &Footer) -> bool {
+        let mut shares = footer.shards().filter(|s| s.batches > 0);
+        shares.any(|s| self.shards.contains_key(&s.shard) && self.is_live(&s))
     }
 
     /// Whether a shard's share of a segment has anything alive.

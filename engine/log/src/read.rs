@@ -292,7 +292,8 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         let mut bytes = 0;
         for index in found.index..found.shard.batches {
             let batch = found.loaded.footer.batch(&found.shard, index);
-            if batch.first >= end || (bytes > 0 && bytes + batch.bytes as usize > bytes_max) {
+            let is_elsewhere = batch.first >= end || batch.first >= found.until;
+            if is_elsewhere || (bytes > 0 && bytes + batch.bytes as usize > bytes_max) {
                 break;
             }
             bytes += batch.bytes as usize;
@@ -323,7 +324,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 |b| b.arrival >= at,
             )
             .await?;
-        Ok(found.map(|f| f.loaded.footer.batch(&f.shard, f.index).first))
+        Ok(found.map(|f| f.first))
     }
 
     /// Searches each log's segments by a predicate that, once true for a shard, stays true; the
@@ -336,7 +337,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         batch_holds: impl Fn(&FooterBatch) -> bool,
     ) -> Result<Option<Found<R>>, ReadError> {
         let logs = self.inner.state.borrow().sealed.by_log();
-        let mut best: Option<(Offset, Found<R>)> = None;
+        let mut best: Option<Found<R>> = None;
         for segments in logs {
             let (mut low, mut high) = (0, segments.len());
             while low < high {
@@ -357,21 +358,22 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 let index = loaded.footer.first_batch_where(&share, &batch_holds);
                 if index < share.batches {
                     let first = loaded.footer.batch(&share, index).first;
-                    if best.as_ref().is_none_or(|(found, _)| first < *found) {
-                        best = Some((
-                            first,
-                            Found {
-                                loaded,
-                                shard: share,
-                                index,
-                            },
-                        ));
-                    }
+                    let candidate = Found {
+                        first,
+                        until: Offset::MAX,
+                        loaded,
+                        shard: share,
+                        index,
+                    };
+                    best = Some(match best {
+                        None => candidate,
+                        Some(best) => best.or_earlier(candidate),
+                    });
                     break;
                 }
             }
         }
-        Ok(best.map(|(_, found)| found))
+        Ok(best)
     }
 
     async fn load_for(
@@ -575,9 +577,26 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
 }
 
 struct Found<R: Reactor> {
+    first: Offset,
+    /// Where another log goes on: a settled segment may hold batches from before and after a time
+    /// in which other cores, and so another log, had the shard.
+    until: Offset,
     loaded: Rc<Loaded<R>>,
     shard: FooterShard,
     index: u32,
+}
+
+impl<R: Reactor> Found<R> {
+    /// The earlier of two logs' next batches; it is good for as long as the other has none.
+    fn or_earlier(self, other: Self) -> Self {
+        let (mut earlier, later) = if other.first < self.first {
+            (other, self)
+        } else {
+            (self, other)
+        };
+        earlier.until = earlier.until.min(later.first);
+        earlier
+    }
 }
 
 fn wanted_extent(extent: &Extent, base: Position) -> Wanted {
