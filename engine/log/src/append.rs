@@ -42,6 +42,8 @@ pub(crate) struct FrameEntry {
 /// The frame that appends go into.
 pub(crate) struct OpenFrame<R: Reactor> {
     buffer: BufferOf<R>,
+    /// Bytes the allocator gave for it: a buffer that was cut before still holds them.
+    capacity: usize,
     position: Position,
     /// Header and batches so far.
     used: usize,
@@ -150,7 +152,9 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 .back()
                 .expect("an open log has an active segment");
             let at = open.position.0 - active.base(segment_bytes).0;
-            if fits_frame && active.fits(at + need as u64, 1, extra, segment_bytes) {
+            if fits_frame
+                && active.fits(at + need as u64, 1, extra, state.hole_count, segment_bytes)
+            {
                 open.grow(need, settings.frame_bytes, &active.file, &mut state.tail);
                 return Ok(());
             }
@@ -163,11 +167,11 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         let after_open = state.open.as_ref().map_or(0, OpenFrame::bytes);
         let active = state.active();
         let at = active.write_at + after_open as u64;
-        if active.fits(at + need as u64, 1, extra, segment_bytes) {
+        if active.fits(at + need as u64, 1, extra, state.hole_count, segment_bytes) {
             self.close_open_frame(state, false);
         } else {
             let table = state.shards.len() + state.carried.len();
-            if !fits_empty(need, table, segment_bytes) {
+            if !fits_empty(need, table, state.hole_count, segment_bytes) {
                 let limit = segment_bytes as usize;
                 return Err(AppendError::TooLong { bytes, limit });
             }
@@ -221,7 +225,11 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         let active = state.active_mut();
         let base = active.base(self.inner.identity.segment_bytes);
         let position = Position(base.0 + active.write_at);
-        active.end = Some(SegmentEnd { position, shards });
+        active.end = Some(SegmentEnd {
+            position,
+            next_generation: 0,
+            shards,
+        });
     }
 
     /// Makes a ready slot the active segment and has its header written. The pool has one ready.
@@ -286,10 +294,17 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
     }
 }
 
+/// Room for holes in a footer: the known ones, and one more for each shard, which recovery may have
+/// to add.
+pub(crate) const fn holes_room(shards: usize, holes: usize) -> usize {
+    shards + holes + 8
+}
+
 /// Whether a frame of `need` bytes fits a segment that holds nothing else.
-fn fits_empty(need: usize, table: usize, segment_bytes: u64) -> bool {
+fn fits_empty(need: usize, table: usize, holes: usize, segment_bytes: u64) -> bool {
     let head = header_bytes(table + 1) + need + BLOCK_BYTES as usize;
-    (head + footer_bytes(table + 1, 2, 8) + TRAILER_BYTES) as u64 <= segment_bytes
+    (head + footer_bytes(table + 1, 2, holes_room(table + 1, holes)) + TRAILER_BYTES) as u64
+        <= segment_bytes
 }
 
 impl<R: Reactor> Segment<R> {
@@ -299,12 +314,17 @@ impl<R: Reactor> Segment<R> {
         file_offset: u64,
         batches: usize,
         extra_shards: usize,
+        holes: usize,
         segment_bytes: u64,
     ) -> bool {
-        // Eight holes' room: recovery may find that many; more go to a longer footer if it fits.
-        let footer = footer_bytes(self.footer_shards + extra_shards, self.batches + batches, 8);
+        let shards = self.footer_shards + extra_shards;
+        let footer = footer_bytes(shards, self.batches + batches, holes_room(shards, holes));
         file_offset + u64::from(BLOCK_BYTES) + (footer + TRAILER_BYTES) as u64 <= segment_bytes
     }
+}
+
+fn fresh<R: Reactor>(file: &FileOf<R>, bytes: usize) -> (BufferOf<R>, usize) {
+    (file.buffer(bytes), bytes)
 }
 
 /// First size of a frame's buffer: a lone record fits it without taking a megabyte.
@@ -314,14 +334,15 @@ impl<R: Reactor> OpenFrame<R> {
     pub(crate) fn new(
         active: &Segment<R>,
         need: usize,
-        spare: Option<BufferOf<R>>,
+        spare: Option<(BufferOf<R>, usize)>,
         settings: &LogSettings,
         segment_bytes: u64,
     ) -> Self {
         let first = BUFFER_BYTES_FIRST.min(settings.frame_bytes);
-        let buffer = spare.unwrap_or_else(|| active.file.buffer(need.max(first)));
+        let (buffer, capacity) = spare.unwrap_or_else(|| fresh::<R>(&active.file, need.max(first)));
         Self {
             buffer,
+            capacity,
             position: Position(active.base(segment_bytes).0 + active.write_at),
             used: FrameEntry::header_bytes(),
             directory: Vec::new(),
@@ -364,9 +385,10 @@ impl<R: Reactor> OpenFrame<R> {
         }
         let least = need.max(full / 4 * 3);
         let spare = tail.take_spare(least, full.max(need));
-        let mut larger = spare.unwrap_or_else(|| file.buffer(need.max(full)));
+        let (mut larger, capacity) = spare.unwrap_or_else(|| fresh::<R>(file, need.max(full)));
         larger.as_mut()[..self.used].copy_from_slice(&self.buffer.as_ref()[..self.used]);
         self.buffer = larger;
+        self.capacity = capacity;
     }
 
     /// Copies the batch and stamps the copy. Returns a log position inside the frame: the frame is
@@ -409,7 +431,7 @@ impl<R: Reactor> OpenFrame<R> {
         last: bool,
     ) -> ClosedFrame<R> {
         let length = self.bytes();
-        let capacity = self.buffer.as_ref().len();
+        let capacity = self.capacity;
         let (used, directory) = (self.used, &self.directory);
         let bytes = self.buffer.as_mut();
         bytes[used..used + directory.len()].copy_from_slice(directory);

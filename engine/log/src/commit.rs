@@ -138,7 +138,14 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         let (start, end) = (frame.header.position, end_of(&frame.header));
         assert!(state.durable <= start, "frames become durable in order");
         state.durable = end;
-        state.last_mark = state.last_mark.max(frame.header.durable_mark);
+        let covers_all = frame.header.batches == 0 && frame.header.durable_mark >= start;
+        // A frame without batches needs no mark behind it: there is nothing in it to lose.
+        let mark = if covers_all {
+            end
+        } else {
+            frame.header.durable_mark
+        };
+        state.last_mark = state.last_mark.max(mark);
         let counters = &mut state.counters;
         counters.frames += 1;
         counters.frame_bytes += u64::from(frame.header.frame_bytes);
@@ -221,7 +228,13 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         let segment_bytes = self.inner.identity.segment_bytes;
         let active = state.active();
         let block = u64::from(weir_protocol::limits::BLOCK_BYTES);
-        if active.fits(active.write_at + block, 0, 0, segment_bytes) {
+        if active.fits(
+            active.write_at + block,
+            0,
+            0,
+            state.hole_count,
+            segment_bytes,
+        ) {
             let frame = OpenFrame::new(
                 active,
                 block as usize,

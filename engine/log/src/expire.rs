@@ -4,13 +4,14 @@
 //! back when nothing in it is alive, and its slot is used again when the last reader let go.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_protocol::model::{LogId, Offset, ShardId, Timestamp};
 use weir_reactor::{Disk, Reactor};
 
 use crate::discipline::Discipline;
 use crate::ledger::LedgerChange;
-use crate::log::{Log, State};
+use crate::log::{Log, Mode, State};
 use crate::sealed::SealedSegment;
 use crate::segment::{Footer, FooterShard};
 
@@ -21,6 +22,9 @@ pub(crate) struct Share {
     /// One past its last record there.
     pub(crate) next: Offset,
 }
+
+/// Between two tries to tell the catalog of a settled segment.
+const RETRY: Duration = Duration::from_millis(500);
 
 impl<R: Reactor, D: Discipline> Log<R, D> {
     /// Moves the clock that retention is measured against. It never goes back; the caller sees to
@@ -92,14 +96,18 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             added: output.iter().map(|o| o.generation).collect(),
             removed: metas.iter().map(|m| m.generation).collect(),
         };
-        if let Err(error) = self.inner.ledger.record(change).await {
+        while let Err(error) = self.inner.ledger.record(change.clone()).await {
             tracing::warn!(log = self.inner.log.0, %error, "segments not given back yet");
-            if let Some(output) = output {
-                self.inner.state.borrow_mut().sealed.retiring.push(output);
+            // Dead segments stay, and are looked at again. With an output the change may be on disk
+            // all the same, and then it alone counts: it is said again until that is known. A stop
+            // in between is fine, for either list is whole.
+            if output.is_none() || self.inner.state.borrow().mode != Mode::Open {
+                return;
             }
-            return;
+            self.inner.reactor.sleep(RETRY).await;
         }
         let mut state = self.inner.state.borrow_mut();
+        state.list_version += 1;
         for meta in metas {
             if let Some(entry) = state.sealed.remove(meta.log, meta.generation) {
                 state.sealed.retiring.push(entry.meta);
@@ -171,16 +179,16 @@ impl<R: Reactor> State<R> {
         (live, look_again)
     }
 
-    /// Whether a dead segment stays all the same: holes are remembered by the newest footer of a
-    /// log, and by nothing else on disk until the next segment is sealed.
+    /// Whether a dead segment stays all the same: the newest footer of a log is the second copy of
+    /// where idle shards stand, beside the start table of the segment that is being written, and the
+    /// only memory of holes.
     fn must_stay(&self, meta: &SealedSegment) -> bool {
-        let holes = self.shards.values().any(|shard| !shard.holes.is_empty());
         let newest = self
             .sealed
             .entries()
             .iter()
             .filter(|e| e.meta.log == meta.log);
-        holes && newest.map(|e| e.meta.ordinal).max() == Some(meta.ordinal)
+        newest.map(|e| e.meta.ordinal).max() == Some(meta.ordinal)
     }
 
     /// Whether anything of the segment is alive for shards that are homed here.
@@ -207,7 +215,8 @@ impl<R: Reactor> State<R> {
             return;
         }
         for share in footer.shards().filter(|s| s.batches > 0) {
-            if !self.shards.contains_key(&share.shard) {
+            let homed = self.shards.get(&share.shard);
+            if homed.is_none_or(|shard| shard.retention.bytes.is_none()) {
                 continue;
             }
             let last = footer.batch(&share, share.batches - 1);

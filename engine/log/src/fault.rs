@@ -8,14 +8,13 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use weir_protocol::limits::BLOCK_BYTES;
 use weir_protocol::model::Position;
 use weir_reactor::{Lane, Reactor};
 
 use crate::discipline::Discipline;
-use crate::log::{Log, Mode, SegmentEnd};
+use crate::log::{FileOf, Log, Mode, SegmentEnd};
 use crate::seal::write_all;
-use crate::segment::StartEntry;
+use crate::segment::{SegmentHeader, StartEntry};
 
 const FAULTS_MAX: usize = 3;
 const FAULTS_WITHIN: Duration = Duration::from_mins(10);
@@ -92,8 +91,8 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         }
         // Segments that nothing durable went into are void: newest first, so that a crash between
         // leaves a log that recovery reads the same way.
-        while let Some((file, slot)) = self.last_void_segment() {
-            write_all::<R>(&file, &[0; BLOCK_BYTES as usize], 0).await?;
+        while let Some((file, slot, header)) = self.last_void_segment() {
+            write_all::<R>(&file, &header, 0).await?;
             let mut state = self.inner.state.borrow_mut();
             state.segments.pop_back();
             state.pool.give_back(slot);
@@ -132,17 +131,21 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         Ok(())
     }
 
-    fn last_void_segment(&self) -> Option<(Rc<crate::log::FileOf<R>>, u32)> {
+    /// The newest segment if nothing durable went into it, with the header that says so.
+    fn last_void_segment(&self) -> Option<(Rc<FileOf<R>>, u32, Vec<u8>)> {
         let state = self.inner.state.borrow();
         let last = state.segments.back()?;
-        let base = last.base(self.inner.identity.segment_bytes);
-        (state.durable <= base).then(|| (Rc::clone(&last.file), last.slot))
+        let identity = self.inner.identity;
+        let header = SegmentHeader::void(identity, self.inner.log, last.generation, last.ordinal);
+        let is_void = state.durable <= last.base(identity.segment_bytes);
+        is_void.then(|| (Rc::clone(&last.file), last.slot, header))
     }
 
     /// Ends the newest segment where its durable frames end.
     fn end_at_durable_mark(&self) {
         let mut state = self.inner.state.borrow_mut();
         let durable = state.durable;
+        let next_generation = state.next_generation;
         let table: Vec<StartEntry> = {
             let Some(last) = state.segments.back() else {
                 return;
@@ -167,6 +170,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         if last.end.as_ref().is_none_or(|end| end.position > durable) {
             last.end = Some(SegmentEnd {
                 position: durable,
+                next_generation,
                 shards: table,
             });
         }

@@ -24,7 +24,7 @@ use crate::pool::Pool;
 use crate::sealed::SealedList;
 use crate::segment::StartEntry;
 use crate::settings::{FolderIdentity, LogSettings};
-use crate::shard::{Retention, Shard, ShardTip, Tip};
+use crate::shard::{Hole, Retention, Shard, ShardTip, Tip};
 use crate::tail::Tail;
 use crate::waiters::{DurableWaiters, Event};
 
@@ -122,6 +122,8 @@ pub(crate) struct Segment<R: Reactor> {
 
 pub(crate) struct SegmentEnd {
     pub(crate) position: Position,
+    /// After a fault: older generations behind this segment are void. 0 otherwise.
+    pub(crate) next_generation: u64,
     pub(crate) shards: Vec<StartEntry>,
 }
 
@@ -155,6 +157,13 @@ pub(crate) struct State<R: Reactor> {
     pub(crate) next_ordinal: u64,
     pub(crate) next_generation: u64,
     pub(crate) waiters: DurableWaiters,
+    /// Holes of the carried shards.
+    pub(crate) carried_holes: Vec<(ShardId, Hole)>,
+    /// How many holes there are, for the room that footers need.
+    pub(crate) hole_count: usize,
+    /// Rises when a segment leaves the unsealed ones or the sealed list changes: a search that saw
+    /// it change looks again.
+    pub(crate) list_version: u64,
     /// What retention by time is measured against.
     pub(crate) expiry: Timestamp,
     /// Rises when a shard is removed or a retention changes: sealed segments are looked at again.
@@ -216,8 +225,13 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
     /// Waits until `shard` has durable data at or behind `beyond`. Also returns when the shard is
     /// gone or the log closes: look again.
     pub async fn wait_data(&self, shard: ShardId, beyond: Offset) {
-        poll_fn(|context| {
-            let mut state = self.inner.state.borrow_mut();
+        let mut wait = DataWait {
+            inner: &self.inner,
+            shard,
+            id: None,
+        };
+        poll_fn(move |context| {
+            let mut state = wait.inner.state.borrow_mut();
             if matches!(state.mode, Mode::Closing | Mode::Closed) {
                 return Poll::Ready(());
             }
@@ -227,9 +241,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             if known.durable_next > beyond {
                 return Poll::Ready(());
             }
-            if !known.waiting.iter().any(|w| w.will_wake(context.waker())) {
-                known.waiting.push(context.waker().clone());
-            }
+            wait.id = Some(known.register(wait.id, context.waker()));
             Poll::Pending
         })
         .await;
@@ -255,17 +267,27 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         state.caps.remove(&shard);
         state.elsewhere.remove(&shard);
         state.carried.retain(|entry| entry.shard != shard);
+        state.carried_holes.retain(|(id, _)| *id != shard);
     }
 
     /// Changes how long a shard's records are kept.
     pub fn set_retention(&self, shard: ShardId, retention: Retention) {
         let mut state = self.inner.state.borrow_mut();
-        state.deletions += 1;
-        if let Some(known) = state.shards.get_mut(&shard) {
-            known.retention = retention;
-        } else if let Some(known) = state.elsewhere.get_mut(&shard) {
-            *known = retention;
+        let state = &mut *state;
+        let known = match state.shards.get_mut(&shard) {
+            Some(homed) => Some(&mut homed.retention),
+            None => state.elsewhere.get_mut(&shard),
+        };
+        let Some(known) = known.filter(|known| **known != retention) else {
+            return;
+        };
+        if known.bytes.is_some() != retention.bytes.is_some() {
+            // Shares were not counted while there was no cap.
+            state.caps.remove(&shard);
+            state.sealed.count_again();
         }
+        *known = retention;
+        state.deletions += 1;
     }
 
     /// Whether appends are taken.
@@ -307,6 +329,24 @@ impl<R: Reactor> Drop for DurableWait<'_, R> {
     }
 }
 
+/// Takes its waker back when the wait is given up: a poll that timed out must not be remembered
+/// until the shard's next record.
+struct DataWait<'a, R: Reactor> {
+    inner: &'a Rc<Inner<R>>,
+    shard: ShardId,
+    id: Option<u64>,
+}
+
+impl<R: Reactor> Drop for DataWait<'_, R> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id
+            && let Some(known) = self.inner.state.borrow_mut().shards.get_mut(&self.shard)
+        {
+            known.waiting.remove(&id);
+        }
+    }
+}
+
 impl<R: Reactor> State<R> {
     /// Whether the append that ends at `end` is durable, lost, or neither yet.
     fn decided(&self, end: Position) -> Option<Result<(), LogFailed>> {
@@ -329,6 +369,17 @@ impl<R: Reactor> State<R> {
         self.segments
             .back_mut()
             .expect("an open log has an active segment")
+    }
+
+    /// Every hole that a footer must remember, sorted by shard.
+    pub(crate) fn holes(&self) -> Vec<(ShardId, Hole)> {
+        let homed = self
+            .shards
+            .iter()
+            .flat_map(|(id, s)| s.holes.iter().map(|h| (*id, *h)));
+        let mut holes: Vec<_> = homed.chain(self.carried_holes.iter().copied()).collect();
+        holes.sort_unstable_by_key(|(shard, hole)| (*shard, hole.from));
+        holes
     }
 
     /// Where every shard stands: the table that begins a segment, sorted.

@@ -18,9 +18,9 @@ use crate::ledger::{Ledger, LedgerChange};
 use crate::log::{Inner, Log, Mode, State};
 use crate::pool::Pool;
 use crate::sealed::{SealedList, SealedSegment};
-use crate::segment::{StartEntry, log_folder};
+use crate::segment::{StartEntry, log_folder, slot_path};
 use crate::settings::{FolderIdentity, LogSettings};
-use crate::shard::{Retention, Shard, ShardTip};
+use crate::shard::{Hole, Retention, Shard, ShardTip};
 use crate::tail::Tail;
 use crate::waiters::{DurableWaiters, Event};
 
@@ -160,6 +160,16 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 last_arrival: t.last_arrival,
             })
             .collect();
+        let is_elsewhere =
+            |shard: &ShardId| !shards.contains_key(shard) && elsewhere.contains_key(shard);
+        let carried_holes: Vec<(ShardId, Hole)> = seed
+            .tips
+            .iter()
+            .filter(|tip| is_elsewhere(&tip.shard))
+            .flat_map(|tip| tip.holes.iter().map(|hole| (tip.shard, *hole)))
+            .collect();
+        let hole_count =
+            carried_holes.len() + shards.values().map(|s| s.holes.len()).sum::<usize>();
         let keep = settings.free_segments_max.max(settings.reserve_segments);
         let log = Self::from_inner(Inner {
             reactor,
@@ -189,6 +199,9 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 next_ordinal,
                 next_generation: seed.next_generation,
                 waiters: DurableWaiters::default(),
+                carried_holes,
+                hole_count,
+                list_version: 0,
                 expiry: Timestamp::ZERO,
                 deletions: 0,
                 caps: FxHashMap::default(),
@@ -201,6 +214,18 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             pool_ready: Event::default(),
             quiet: Event::default(),
         });
+        // Logs without a core need no free slots.
+        for own in &adopted {
+            for slot in &own.free_slots {
+                let path = slot_path(own.log, *slot);
+                log.inner
+                    .reactor
+                    .disk()
+                    .remove(&path)
+                    .await
+                    .map_err(segment_failed)?;
+            }
+        }
         log.fill_pool(1 + settings.reserve_segments)
             .await
             .map_err(segment_failed)?;
@@ -233,6 +258,17 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         }
     }
 
+    /// Settles now and then, beside everything else: it rests most of the time.
+    pub(crate) async fn run_settling(self) {
+        loop {
+            self.inner.reactor.sleep(Duration::from_millis(500)).await;
+            if self.inner.state.borrow().mode == Mode::Closed {
+                return;
+            }
+            self.settle_some().await;
+        }
+    }
+
     /// Twice a second: the idle mark, expiry, segments whose last reader let go.
     pub(crate) async fn run_ticks(self) {
         loop {
@@ -242,8 +278,8 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             }
             self.write_idle_mark();
             self.give_back_retired().await;
+            self.record_sealed().await;
             self.look_for_expired().await;
-            self.settle_some().await;
             // Room may have come back from outside.
             if self.inner.state.borrow().pool.is_full() {
                 self.inner.pool.notify();

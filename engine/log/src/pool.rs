@@ -111,11 +111,12 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             (reuse, surplus, wanted)
         };
         if let Some(slot) = surplus {
-            self.inner
-                .reactor
-                .disk()
-                .remove(&slot_path(self.inner.log, slot))
-                .await?;
+            let path = slot_path(self.inner.log, slot);
+            let removed = self.inner.reactor.disk().remove(&path).await;
+            if removed.is_err() {
+                self.inner.state.borrow_mut().pool.give_back(slot);
+            }
+            removed?;
             return Ok(true);
         }
         if let Some(slot) = reuse {
@@ -213,5 +214,6 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         reactor.spawn(Lane::Background, self.clone().run_pool());
         reactor.spawn(Lane::Background, self.clone().run_seals());
         reactor.spawn(Lane::Background, self.clone().run_ticks());
+        reactor.spawn(Lane::Background, self.clone().run_settling());
     }
 }

@@ -71,7 +71,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         let (file, trailer, bytes, sealed) = {
             let state = self.inner.state.borrow();
             let segment = state.segments.front().expect("a segment is to be sealed");
-            let (trailer, bytes) = self.footer_of(&state, segment, clean);
+            let (trailer, bytes) = self.footer_of(&state, segment, clean)?;
             let sealed = Arc::new(SealedSegment {
                 log: self.inner.log,
                 generation: segment.generation,
@@ -82,7 +82,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             (Rc::clone(&segment.file), trailer, bytes, sealed)
         };
         write_all::<R>(&file, &bytes, trailer.footer_at).await?;
-        let change = {
+        {
             let mut state = self.inner.state.borrow_mut();
             let same = state
                 .segments
@@ -92,29 +92,53 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             let segment = state.segments.pop_front().expect("it was looked at above");
             let end = segment.end.as_ref().expect("it has an end").position;
             drop_extents(&mut state, &segment, end);
+            state.list_version += 1;
             state.counters.sealed += 1;
             state.sealed.insert(Arc::clone(&sealed), true, false);
-            LedgerChange {
-                log: self.inner.log,
-                known_generation: sealed.generation,
-                added: vec![sealed.generation],
-                removed: Vec::new(),
-            }
+        }
+        self.record_sealed().await;
+        Ok(())
+    }
+
+    /// Tells the catalog of every sealed segment it has not heard of. They go in one change: were a
+    /// later one recorded without an earlier one, the next start would take that for dropped.
+    pub(crate) async fn record_sealed(&self) {
+        let unrecorded: Vec<u64> = {
+            let state = self.inner.state.borrow();
+            let entries = state.sealed.entries().iter();
+            let ours = entries.filter(|e| e.meta.log == self.inner.log && e.owned && !e.recorded);
+            ours.map(|e| e.meta.generation).collect()
+        };
+        let Some(newest) = unrecorded.iter().max() else {
+            return;
+        };
+        let change = LedgerChange {
+            log: self.inner.log,
+            known_generation: *newest,
+            added: unrecorded.clone(),
+            removed: Vec::new(),
         };
         match self.inner.ledger.record(change).await {
             Ok(()) => {
                 let mut state = self.inner.state.borrow_mut();
-                if let Some(entry) = state.sealed.entry_mut(sealed.log, sealed.generation) {
-                    entry.recorded = true;
+                for generation in unrecorded {
+                    if let Some(entry) = state.sealed.entry_mut(self.inner.log, generation) {
+                        entry.recorded = true;
+                    }
                 }
             }
-            // Found by its header at the next start; until then it is not given back.
-            Err(error) => tracing::warn!(log = self.inner.log.0, %error, "segment not recorded"),
+            // The next tick tries again. Until then they are not given back, and a start finds
+            // them by their headers.
+            Err(error) => tracing::warn!(log = self.inner.log.0, %error, "segments not recorded"),
         }
-        Ok(())
     }
 
-    fn footer_of(&self, state: &State<R>, segment: &Segment<R>, clean: bool) -> (Trailer, Vec<u8>) {
+    fn footer_of(
+        &self,
+        state: &State<R>,
+        segment: &Segment<R>,
+        clean: bool,
+    ) -> std::io::Result<(Trailer, Vec<u8>)> {
         let segment_bytes = self.inner.identity.segment_bytes;
         let base = segment.base(segment_bytes);
         let end = segment.end.as_ref().expect("a sealed segment has an end");
@@ -126,9 +150,9 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 .take_while(|e| e.position < end.position)
                 .map(|e| footer_batch(e, base));
             builder.push(entry.shard, entry.next, entry.last_arrival, inside);
-            for hole in known.into_iter().flat_map(|s| s.holes.iter()) {
-                builder.push_hole(entry.shard, *hole);
-            }
+        }
+        for (shard, hole) in state.holes() {
+            builder.push_hole(shard, hole);
         }
         let built = builder.finish();
         build_trailer(
@@ -140,20 +164,29 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 generation: segment.generation,
                 incarnation: self.inner.settings.incarnation,
                 end: end.position,
+                next_generation: end.next_generation,
                 ..Trailer::blank()
             },
+            end.position.0 - base.0,
             segment_bytes,
         )
     }
 }
 
-/// Fills a trailer in from a footer that lies right before it; returns both as one write.
+/// Fills a trailer in from a footer that lies right before it; returns both as one write. An error
+/// if the footer would reach into the `used` bytes before it.
 pub(crate) fn build_trailer(
     built: BuiltFooter,
     trailer: Trailer,
+    used: u64,
     segment_bytes: u64,
-) -> (Trailer, Vec<u8>) {
-    let footer_at = segment_bytes - TRAILER_BYTES as u64 - built.bytes.len() as u64;
+) -> std::io::Result<(Trailer, Vec<u8>)> {
+    let taken = (TRAILER_BYTES + built.bytes.len()) as u64;
+    if used + taken > segment_bytes {
+        let what = format!("a footer of {taken} bytes does not fit behind {used} bytes");
+        return Err(std::io::Error::other(what));
+    }
+    let footer_at = segment_bytes - taken;
     let trailer = Trailer {
         shards: built.shards,
         footer_at,
@@ -166,7 +199,7 @@ pub(crate) fn build_trailer(
     };
     let mut bytes = built.bytes;
     bytes.extend_from_slice(&trailer.encode());
-    (trailer, bytes)
+    Ok((trailer, bytes))
 }
 
 pub(crate) fn footer_batch(extent: &Extent, base: Position) -> FooterBatch {

@@ -127,6 +127,13 @@ impl<R: Reactor> SealedList<R> {
         Some(entry)
     }
 
+    /// Has every segment's shares counted anew.
+    pub(crate) fn count_again(&mut self) {
+        for entry in &mut self.entries {
+            entry.counted = false;
+        }
+    }
+
     pub(crate) fn entries(&self) -> &[SealedEntry<R>] {
         &self.entries
     }

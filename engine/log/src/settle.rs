@@ -13,6 +13,7 @@ use weir_protocol::limits::BLOCK_BYTES;
 use weir_protocol::model::{Offset, Position, ShardId, Timestamp};
 use weir_reactor::{File, Reactor};
 
+use crate::append::holes_room;
 use crate::discipline::Discipline;
 use crate::log::{FileOf, Log, Mode};
 use crate::seal::{build_trailer, write_all};
@@ -31,6 +32,14 @@ const STRETCH_BYTES: usize = 1 << 20;
 struct Live {
     input: usize,
     batch: FooterBatch,
+}
+
+/// Why a round came to nothing.
+enum SettleError {
+    /// An input cannot be read or does not verify: it is left alone from now on.
+    Input(String),
+    /// The output cannot be written: a later round may.
+    Output(String),
 }
 
 /// What goes into the output, by shard.
@@ -55,7 +64,15 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 tracing::debug!(log = self.inner.log.0, ?generations, bytes, "settled");
             }
             Ok(None) => {}
-            Err(error) => {
+            Err(SettleError::Output(error)) => {
+                tracing::warn!(
+                    log = self.inner.log.0,
+                    ?generations,
+                    error,
+                    "not settled now"
+                );
+            }
+            Err(SettleError::Input(error)) => {
                 // Left as they are: readers get the typed error, the operator the count.
                 tracing::warn!(log = self.inner.log.0, ?generations, error, "not settled");
                 let mut state = self.inner.state.borrow_mut();
@@ -82,7 +99,8 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             let ours = entry.meta.log == self.inner.log && entry.owned && entry.recorded;
             let live = entry
                 .live_bytes
-                .filter(|b| ours && !entry.damaged && *b <= half);
+                .filter(|b| ours && !entry.damaged && *b <= half)
+                .map(|b| b + footer_share(&entry.meta.trailer, state.hole_count));
             match live {
                 Some(bytes) if total + bytes <= room && run.len() < INPUTS_MAX => {
                     total += bytes;
@@ -102,19 +120,20 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         run
     }
 
-    async fn settle(&self, inputs: &[Arc<SealedSegment>]) -> Result<Option<u64>, String> {
+    async fn settle(&self, inputs: &[Arc<SealedSegment>]) -> Result<Option<u64>, SettleError> {
         let mut loaded = Vec::new();
         for meta in inputs {
             let input = self
                 .load(meta)
                 .await
-                .map_err(|_| format!("{} is damaged", meta.path()))?;
+                .map_err(|_| SettleError::Input(format!("{} cannot be read", meta.path())))?;
             loaded.push(input);
         }
         let plan = self.settle_plan(&loaded);
         let segment_bytes = self.inner.identity.segment_bytes;
-        // Room for as many holes as an append reserves.
-        let footer = footer_bytes(plan.shards.len(), plan.batches, 64) + TRAILER_BYTES;
+        let holes = self.inner.state.borrow().hole_count;
+        let room = holes_room(plan.shards.len(), holes);
+        let footer = footer_bytes(plan.shards.len(), plan.batches, room) + TRAILER_BYTES;
         let head = header_bytes(0);
         let whole = head + (plan.bytes + BLOCK_BYTES as usize) + footer;
         if whole as u64 > segment_bytes {
@@ -167,9 +186,21 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             end: last.trailer.end,
             ..Trailer::blank()
         };
-        let (trailer, bytes) = build_trailer(builder.finish(), blank, segment_bytes);
-        let flushed = write_all::<R>(&slot.file, &bytes, trailer.footer_at).await;
-        flushed.map_err(|e| e.to_string())?;
+        let used = written_bytes(&plan);
+        let sealed = match build_trailer(builder.finish(), blank, used, segment_bytes) {
+            Ok((trailer, bytes)) => write_all::<R>(&slot.file, &bytes, trailer.footer_at)
+                .await
+                .map(|()| trailer),
+            Err(error) => Err(error),
+        };
+        let trailer = match sealed {
+            Ok(trailer) => trailer,
+            Err(error) => {
+                self.inner.state.borrow_mut().pool.give_back(slot.number);
+                self.inner.pool.notify();
+                return Err(SettleError::Output(error.to_string()));
+            }
+        };
         let output = Arc::new(SealedSegment {
             log: self.inner.log,
             generation,
@@ -227,8 +258,9 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         header: SegmentHeader,
         inputs: &[Rc<Loaded<R>>],
         plan: &SettlePlan,
-    ) -> Result<FooterBuilder, String> {
-        let io = |e: std::io::Error| e.to_string();
+    ) -> Result<FooterBuilder, SettleError> {
+        let io = |e: std::io::Error| SettleError::Output(e.to_string());
+        let bad = SettleError::Input;
         let head = header.encode(&[]);
         write_all::<R>(output, &head, 0).await.map_err(io)?;
         let mut builder = FooterBuilder::default();
@@ -242,13 +274,11 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 let at = written_to + pending.len() as u64;
                 let bytes = read_batch(&inputs[live.input], live.batch)
                     .await
-                    .map_err(io)?;
-                let view = BatchView::decode(&bytes).map_err(|e| e.to_string())?;
+                    .map_err(|e| bad(e.to_string()))?;
+                let view = BatchView::decode(&bytes).map_err(|e| bad(e.to_string()))?;
                 if view.header.shard != *shard || view.header.first_offset != live.batch.first {
-                    return Err(format!(
-                        "shard {shard}: another batch lies at {}",
-                        live.batch.first
-                    ));
+                    let what = format!("shard {shard}: another batch lies at {}", live.batch.first);
+                    return Err(bad(what));
                 }
                 pending.extend_from_slice(&bytes);
                 placed.push(FooterBatch {
@@ -268,22 +298,28 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 }
             }
             builder.push(*shard, *next, *last_arrival, placed.into_iter());
-            let state = self.inner.state.borrow();
-            for hole in state
-                .shards
-                .get(shard)
-                .into_iter()
-                .flat_map(|s| s.holes.iter())
-            {
-                builder.push_hole(*shard, *hole);
-            }
         }
         pending.resize(pending.len().next_multiple_of(block), 0);
         write_all::<R>(output, &pending, written_to)
             .await
             .map_err(io)?;
+        for (shard, hole) in self.inner.state.borrow().holes() {
+            builder.push_hole(shard, hole);
+        }
         Ok(builder)
     }
+}
+
+/// Bytes that a segment's entries may take in the output's footer, at most.
+fn footer_share(trailer: &Trailer, holes: usize) -> u64 {
+    let shards = trailer.shards as usize;
+    footer_bytes(shards, trailer.batches as usize, holes_room(shards, holes)) as u64
+}
+
+/// Bytes of the output before its footer.
+fn written_bytes(plan: &SettlePlan) -> u64 {
+    let batches = plan.bytes.next_multiple_of(BLOCK_BYTES as usize);
+    (header_bytes(0) + batches) as u64
 }
 
 async fn read_batch<R: Reactor>(input: &Loaded<R>, batch: FooterBatch) -> std::io::Result<Vec<u8>> {

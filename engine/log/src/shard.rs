@@ -1,6 +1,6 @@
 //! What a log knows of each shard homed in it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 
 use weir_protocol::model::{Offset, ShardId, Timestamp};
@@ -89,7 +89,8 @@ pub(crate) struct Shard {
     /// First segment ordinal whose footer has room for this shard although it is not present.
     pub(crate) since: u64,
     /// Readers waiting for durable data.
-    pub(crate) waiting: Vec<Waker>,
+    pub(crate) waiting: BTreeMap<u64, Waker>,
+    next_waiter: u64,
 }
 
 impl Shard {
@@ -105,7 +106,8 @@ impl Shard {
             horizon: Offset::ZERO,
             listed_in: u64::MAX,
             since,
-            waiting: Vec::new(),
+            waiting: BTreeMap::new(),
+            next_waiter: 0,
         }
     }
 
@@ -135,8 +137,18 @@ impl Shard {
             .min()
     }
 
+    /// Enters a waiter, or refreshes it under the id it has.
+    pub(crate) fn register(&mut self, id: Option<u64>, waker: &Waker) -> u64 {
+        let id = id.unwrap_or_else(|| {
+            self.next_waiter += 1;
+            self.next_waiter
+        });
+        self.waiting.insert(id, waker.clone());
+        id
+    }
+
     pub(crate) fn wake(&mut self) {
-        for waker in self.waiting.drain(..) {
+        for (_, waker) in std::mem::take(&mut self.waiting) {
             waker.wake();
         }
     }

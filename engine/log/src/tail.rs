@@ -50,7 +50,8 @@ pub(crate) struct Tail<B> {
     held_bytes_max: usize,
     /// Buffers that nobody holds any more, to be filled again: fresh memory costs a page fault for
     /// every page, a fifth of the processor time of a flat-out append.
-    spare: Vec<B>,
+    /// With the bytes that the allocator gave for each.
+    spare: Vec<(B, usize)>,
 }
 
 /// Spare buffers kept at most.
@@ -98,20 +99,20 @@ impl<B: AsRef<[u8]>> Tail<B> {
             if let FrameBytes::Buffer(buffer) = oldest.bytes
                 && let Ok(buffer) = Rc::try_unwrap(buffer)
             {
-                self.keep_spare(buffer);
+                self.keep_spare(buffer, oldest.held_bytes);
             }
         }
     }
 
-    fn keep_spare(&mut self, buffer: B) {
+    fn keep_spare(&mut self, buffer: B, capacity: usize) {
         if self.spare.len() < SPARE_MAX && buffer.as_ref().len() >= SPARE_BYTES_MIN {
-            self.spare.push(buffer);
+            self.spare.push((buffer, capacity));
         }
     }
 
-    /// A spare buffer of at least `need` bytes and at most `most`.
-    pub(crate) fn take_spare(&mut self, need: usize, most: usize) -> Option<B> {
-        let fits = |buffer: &B| (need..=most).contains(&buffer.as_ref().len());
+    /// A spare buffer of at least `need` bytes and at most `most`, with what it holds in fact.
+    pub(crate) fn take_spare(&mut self, need: usize, most: usize) -> Option<(B, usize)> {
+        let fits = |(buffer, _): &(B, usize)| (need..=most).contains(&buffer.as_ref().len());
         let found = self.spare.iter().position(fits);
         // Spares of sizes that nobody asks for must not stay for ever.
         if found.is_none() && need >= SPARE_BYTES_MIN {

@@ -16,24 +16,38 @@ pub type Durable = Rc<RefCell<LedgerState>>;
 pub struct SimLedger {
     reactor: SimReactor,
     durable: Durable,
+    /// One call in this many fails, half of those after the change became durable; 0 for none.
+    fails_one_in: u64,
 }
 
 impl SimLedger {
     /// Access for the life of `reactor`.
-    pub fn new(reactor: SimReactor, durable: Durable) -> Self {
-        Self { reactor, durable }
+    pub fn new(reactor: SimReactor, durable: Durable, fails_one_in: u64) -> Self {
+        Self {
+            reactor,
+            durable,
+            fails_one_in,
+        }
     }
 }
 
 impl Ledger for SimLedger {
     fn record(&self, change: LedgerChange) -> LocalBoxFuture<'static, Result<(), LedgerFailed>> {
         let (reactor, durable) = (self.reactor.clone(), Rc::clone(&self.durable));
+        let fails_one_in = self.fails_one_in;
         Box::pin(async move {
             let before = reactor.random() % 3_000;
             reactor.sleep(Duration::from_micros(before)).await;
-            durable.borrow_mut().apply(&change);
+            let fails = fails_one_in > 0 && reactor.random().is_multiple_of(fails_one_in);
+            if !fails || reactor.random().is_multiple_of(2) {
+                durable.borrow_mut().apply(&change);
+            }
             let after = reactor.random() % 3_000;
             reactor.sleep(Duration::from_micros(after)).await;
+            if fails {
+                let what = "the simulated catalog failed".into();
+                return Err(LedgerFailed { what });
+            }
             Ok(())
         })
     }

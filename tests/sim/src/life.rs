@@ -108,7 +108,11 @@ async fn open<D: Discipline>(
         shards,
         elsewhere: Vec::new(),
     };
-    let ledger = Rc::new(SimLedger::new(reactor.clone(), Rc::clone(&world.durable)));
+    let ledger = Rc::new(SimLedger::new(
+        reactor.clone(),
+        Rc::clone(&world.durable),
+        plan.ledger_fails_one_in,
+    ));
     Log::open(
         reactor.clone(),
         world.identity,

@@ -52,6 +52,7 @@ pub(crate) struct Plan {
     pub(crate) close: bool,
     pub(crate) faults: Faults,
     pub(crate) faults_in_recovery: bool,
+    pub(crate) ledger_fails_one_in: u64,
 }
 
 /// How a life ended by itself.
@@ -94,7 +95,8 @@ pub fn run<D: Discipline>(seed: u64) -> Result<Tally, String> {
         let idle = plan.idle_at_end;
         let faultless = plan.faults.write_errors == 0
             && plan.faults.read_errors == 0
-            && plan.faults.create_errors == 0;
+            && plan.faults.create_errors == 0
+            && plan.ledger_fails_one_in == 0;
         world.closed_cleanly.set(false);
         tally.lives += 1;
         let ending = sim.run(limit, live::<D>(sim.reactor(), Rc::clone(&world), plan));
@@ -121,9 +123,12 @@ pub fn run<D: Discipline>(seed: u64) -> Result<Tally, String> {
         });
         let covered = world.closed_cleanly.get()
             || (idle && faultless && capacity_bytes == 1 << 30 && ending == Some(Ending::Done));
-        if covered && dice.below(4) == 0 {
-            rot(&sim, &mut dice);
-            tally.rotted += 1;
+        if covered && dice.below(3) == 0 {
+            let places = dice.between(1, 3) as u32;
+            for _ in 0..places {
+                rot(&sim, &mut dice);
+            }
+            tally.rotted += places;
             world.on_purpose.set(true);
         }
         if dice.below(8) == 0 {
@@ -187,6 +192,11 @@ fn new_plan(dice: &mut Dice, life: u32, last: bool) -> Plan {
         }
     }
     let faults_in_recovery = dice.below(3) == 0;
+    let ledger_fails_one_in = if !last && dice.below(4) == 0 {
+        dice.between(1, 6)
+    } else {
+        0
+    };
     Plan {
         incarnation: u64::from(life) + 1,
         settings: LogSettings {
@@ -206,6 +216,7 @@ fn new_plan(dice: &mut Dice, life: u32, last: bool) -> Plan {
         close: dice.below(3) == 0,
         faults,
         faults_in_recovery,
+        ledger_fails_one_in,
     }
 }
 
@@ -224,7 +235,11 @@ fn rot(sim: &Sim, dice: &mut Dice) {
     if used.is_empty() {
         return;
     }
-    let sector = used[dice.below(used.len() as u64) as usize] as u64;
+    // The first sector, of a segment's header, more often than its share.
+    let sector = match dice.below(4) {
+        0 => used[0] as u64,
+        _ => used[dice.below(used.len() as u64) as usize] as u64,
+    };
     let byte = sector * 512 + dice.below(512);
     if dice.coin() {
         disk.rot_bit(path, byte, dice.below(8) as u8)

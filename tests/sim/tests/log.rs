@@ -69,7 +69,7 @@ fn skipping_the_checksum_on_reads_is_caught() {
 
 #[test]
 fn cutting_below_the_mark_is_caught() {
-    println!("{}", caught::<planted::CutBelowMark>(1_000));
+    println!("{}", caught::<planted::CutBelowMark>(2_000));
 }
 
 #[test]

@@ -39,6 +39,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
     ) -> Result<ReadBatches<R>, ReadError> {
         let mut from = from;
         loop {
+            let version = self.list_version();
             match self.plan(shard, from, bytes_max)? {
                 Plan::Done(batches) => return Ok(batches),
                 Plan::Unsealed(file, wanted) => {
@@ -50,7 +51,12 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 Plan::Sealed => {}
             }
             // Its unsealed batches, if any, all lie behind what the sealed segments still hold.
-            match self.read_sealed(shard, from, bytes_max).await? {
+            let sealed = self.read_sealed(shard, from, bytes_max).await?;
+            if self.list_version() != version {
+                // A segment was sealed or given back meanwhile: what was searched is not what is.
+                continue;
+            }
+            match sealed {
                 Some(batches) => return Ok(batches),
                 None => match self.skip_to_unsealed(shard, from)? {
                     Some(later) if later > from => from = later,
@@ -58,6 +64,10 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 },
             }
         }
+    }
+
+    fn list_version(&self) -> u64 {
+        self.inner.state.borrow().list_version
     }
 
     fn empty(&self, shard: ShardId, from: Offset) -> Result<ReadBatches<R>, ReadError> {
@@ -240,16 +250,22 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             }
             at.max(state.cutoff(shard))
         };
-        let sealed = self.seek(shard, at).await?;
-        let state = self.inner.state.borrow();
-        let known = state
-            .shards
-            .get(&shard)
-            .ok_or(ReadError::ShardNotFound { shard })?;
-        let index = first_arrived(&known.extents, at);
-        let unsealed = known.extents.get(index).map(|e| e.first);
-        let found = sealed.or(unsealed).unwrap_or(known.durable_next);
-        Ok(found.max(known.horizon))
+        loop {
+            let version = self.list_version();
+            let sealed = self.seek(shard, at).await?;
+            let state = self.inner.state.borrow();
+            if state.list_version != version {
+                continue;
+            }
+            let known = state
+                .shards
+                .get(&shard)
+                .ok_or(ReadError::ShardNotFound { shard })?;
+            let index = first_arrived(&known.extents, at);
+            let unsealed = known.extents.get(index).map(|e| e.first);
+            let found = sealed.or(unsealed).unwrap_or(known.durable_next);
+            return Ok(found.max(known.horizon));
+        }
     }
 
     /// The oldest record kept; the tip if there is none.

@@ -17,6 +17,8 @@ pub(crate) struct KeptSegment {
     pub(crate) ordinal: u64,
     pub(crate) generation: u64,
     pub(crate) end: Position,
+    /// The log was cut here: what follows belongs to later lives only.
+    pub(crate) is_cut: bool,
     /// Per shard: where it stood at the segment's end, and its batches.
     pub(crate) shards: BTreeMap<ShardId, (Offset, Timestamp, Vec<FooterBatch>)>,
 }
@@ -25,8 +27,8 @@ pub(crate) struct KeptSegment {
 #[derive(Default)]
 pub(crate) struct Judged {
     pub(crate) kept: Vec<KeptSegment>,
-    /// Slots of segments that hold nothing that counts.
-    pub(crate) void: Vec<u32>,
+    /// Slots of segments that hold nothing that counts, with generation and ordinal.
+    pub(crate) void: Vec<(u32, u64, u64)>,
     /// Where the log ends now.
     pub(crate) end: Position,
     pub(crate) dropped_frames: usize,
@@ -68,9 +70,12 @@ pub(crate) fn judge<D: Discipline>(
     for (segment, scan) in unsealed.iter().zip(scans) {
         let base = segment.base(segment_bytes);
         let limit = limit_of(segment, base, slots);
-        if torn || limit.is_some_and(|l| l <= base) {
+        let cut_off = segment.generation < slots.least_generation(segment.ordinal);
+        if torn || cut_off || limit.is_some_and(|l| l <= base) {
             judged.dropped_frames += scan.frames.len();
-            judged.void.push(segment.slot);
+            judged
+                .void
+                .push((segment.slot, segment.generation, segment.ordinal));
             continue;
         }
         note_table(scan, &mut seen_after, &mut standing);
@@ -80,10 +85,17 @@ pub(crate) fn judge<D: Discipline>(
             ordinal: segment.ordinal,
             generation: segment.generation,
             end: expected,
+            is_cut: false,
             shards: BTreeMap::new(),
         };
+        if let Some(header) = segment.header {
+            incarnation = incarnation.max(header.incarnation);
+        }
         if scan.header_damaged && expected < mark {
+            // Where its first frame lay is not known: some may be missing before the first found.
             judged.rotten += 1;
+            gaps.push(open_gap(&standing));
+            seen_after.push(BTreeMap::new());
         }
         let mut ended = false;
         for frame in &scan.frames {
@@ -145,6 +157,7 @@ pub(crate) fn judge<D: Discipline>(
                 .or_insert((next, last_arrival, Vec::new()));
             (slot.0, slot.1) = (next, last_arrival);
         }
+        kept.is_cut = torn;
         judged.end = kept.end;
         judged.kept.push(kept);
     }

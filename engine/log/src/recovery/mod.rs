@@ -18,7 +18,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use weir_protocol::limits::BLOCK_BYTES;
 use weir_protocol::model::{LogId, Offset, Position, ShardId, Timestamp};
 use weir_reactor::{Disk, File, Reactor};
 
@@ -29,7 +28,9 @@ use crate::log::FileOf;
 use crate::open::LogSeed;
 use crate::seal::{build_trailer, write_all};
 use crate::sealed::{SealedSegment, read_footer};
-use crate::segment::{FooterBuilder, Trailer, slot_path};
+use crate::segment::{
+    BuiltFooter, FooterBuilder, SegmentHeader, TRAILER_BYTES, Trailer, slot_path,
+};
 use crate::settings::FolderIdentity;
 use crate::shard::{Hole, ShardTip};
 
@@ -228,17 +229,23 @@ impl<R: Reactor> Recovery<'_, R> {
             }
         }
         // Newest first: a crash between leaves a chain that is judged the same way.
-        for slot in judged.void.iter().rev() {
+        for (slot, generation, ordinal) in judged.void.iter().rev() {
             if D::NEW_INCARNATION_AFTER_CUT {
                 let path = slot_path(self.log, *slot);
                 let file = self.open(&path).await?;
-                let wiped = write_all::<R>(&file, &[0; BLOCK_BYTES as usize], 0).await;
+                let header = SegmentHeader::void(self.identity, self.log, *generation, *ordinal);
+                let wiped = write_all::<R>(&file, &header, 0).await;
                 wiped.map_err(|e| self.write_failed(&path, &e))?;
             }
             slots.free.push(*slot);
         }
         for kept in judged.kept {
-            let sealed = self.seal(&kept, tips).await?;
+            let next_generation = if kept.is_cut {
+                slots.next_generation()
+            } else {
+                0
+            };
+            let sealed = self.seal(&kept, next_generation, tips).await?;
             slots.sealed.push(Found::new(sealed, true));
         }
         slots.end = slots.end.max(judged.end);
@@ -248,37 +255,30 @@ impl<R: Reactor> Recovery<'_, R> {
     async fn seal(
         &self,
         kept: &KeptSegment,
+        next_generation: u64,
         tips: &Tips,
     ) -> Result<Arc<SealedSegment>, RecoveryError> {
         let path = slot_path(self.log, kept.slot);
-        let mut builder = FooterBuilder::default();
-        for (shard, (next, last_arrival, batches)) in &kept.shards {
-            builder.push(*shard, *next, *last_arrival, batches.iter().copied());
-            for hole in tips.get(shard).into_iter().flat_map(|t| t.holes.iter()) {
-                builder.push_hole(*shard, *hole);
-            }
+        let segment_bytes = self.identity.segment_bytes;
+        let used = kept.end.0 - kept.ordinal * segment_bytes;
+        let room = (segment_bytes - used) as usize;
+        let mut built = footer_of(kept, tips, false);
+        if built.bytes.len() + TRAILER_BYTES > room {
+            // One hole from the first to the last of each shard: more is refused than is lost, but
+            // nothing is passed over in silence.
+            built = footer_of(kept, tips, true);
         }
-        let built = builder.finish();
         let blank = Trailer {
             folder: self.identity.folder,
             log: self.log,
             generation: kept.generation,
             incarnation: self.incarnation,
             end: kept.end,
+            next_generation,
             ..Trailer::blank()
         };
-        let segment_bytes = self.identity.segment_bytes;
-        let used = kept.end.0 - kept.ordinal * segment_bytes;
-        let need = used + (built.bytes.len() + crate::segment::TRAILER_BYTES) as u64;
-        if need > segment_bytes {
-            let what = format!("its footer of {} bytes does not fit", built.bytes.len());
-            return Err(RecoveryError::Write {
-                log: self.log,
-                file: path,
-                what,
-            });
-        }
-        let (trailer, bytes) = build_trailer(built, blank, segment_bytes);
+        let trailer = build_trailer(built, blank, used, segment_bytes);
+        let (trailer, bytes) = trailer.map_err(|e| self.write_failed(&path, &e))?;
         let file = self.open(&path).await?;
         let written = write_all::<R>(&file, &bytes, trailer.footer_at).await;
         written.map_err(|e| self.write_failed(&path, &e))?;
@@ -315,6 +315,29 @@ impl<R: Reactor> Recovery<'_, R> {
             what: error.to_string(),
         }
     }
+}
+
+/// A recovered segment's footer. Every hole goes in, whatever shards the segment names: the newest
+/// footer is what remembers them.
+fn footer_of(kept: &KeptSegment, tips: &Tips, merge_holes: bool) -> BuiltFooter {
+    let mut builder = FooterBuilder::default();
+    for (shard, (next, last_arrival, batches)) in &kept.shards {
+        builder.push(*shard, *next, *last_arrival, batches.iter().copied());
+    }
+    for (shard, tip) in tips {
+        let from = tip.holes.iter().map(|hole| hole.from).min();
+        let until = tip.holes.iter().map(|hole| hole.until).max();
+        match (from, until) {
+            (Some(from), Some(until)) if merge_holes => {
+                builder.push_hole(*shard, Hole { from, until });
+            }
+            _ => tip
+                .holes
+                .iter()
+                .for_each(|hole| builder.push_hole(*shard, *hole)),
+        }
+    }
+    builder.finish()
 }
 
 /// Adds a hole to a shard, once.

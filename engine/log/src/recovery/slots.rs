@@ -103,6 +103,20 @@ impl Slots {
         self.unsealed.sort_by_key(|u| u.ordinal);
     }
 
+    /// The least generation that a segment of this ordinal may have: older ones were cut off.
+    pub(crate) fn least_generation(&self, ordinal: u64) -> u64 {
+        let before = self.sealed.iter().filter(|f| f.segment.ordinal < ordinal);
+        before
+            .map(|f| f.segment.trailer.next_generation)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The generation that the next segment gets.
+    pub(crate) fn next_generation(&self) -> u64 {
+        self.generation_max + 1
+    }
+
     /// Everything below this is durable: sealed segments say so.
     pub(crate) fn sealed_end(&self) -> Position {
         self.sealed
@@ -248,6 +262,10 @@ impl<R: Reactor> Recovery<'_, R> {
                 }
                 _ => slots.free.push(number),
             },
+            SegmentKind::Void => {
+                slots.ordinal_max = slots.ordinal_max.max(header.ordinal);
+                slots.free.push(number);
+            }
             SegmentKind::Log if counts || unknown => {
                 slots.ordinal_max = slots.ordinal_max.max(header.ordinal);
                 slots
@@ -302,7 +320,10 @@ impl<R: Reactor> Recovery<'_, R> {
     ) {
         // A segment's end lies behind its base and not behind its last byte.
         let ordinal = (trailer.end.0.max(1) - 1) / self.identity.segment_bytes;
-        slots.generation_max = slots.generation_max.max(trailer.generation);
+        let used = trailer
+            .generation
+            .max(trailer.next_generation.saturating_sub(1));
+        slots.generation_max = slots.generation_max.max(used);
         slots.ordinal_max = slots.ordinal_max.max(ordinal);
         let segment = SealedSegment {
             log: self.log,
@@ -329,8 +350,15 @@ impl<R: Reactor> Recovery<'_, R> {
         slots: &mut Slots,
     ) -> Result<(), RecoveryError> {
         if head.iter().all(|b| *b == 0) {
-            slots.free.push(slot);
-            return Ok(());
+            // A slot that was never used is zeros further on, too; a lost first block is not.
+            let path = slot_path(self.log, slot);
+            let bytes = self.identity.segment_bytes.min(1 << 20) as usize;
+            let start = file.read(0, bytes).await;
+            let start = start.map_err(|e| self.read_failed(&path, 0, &e))?;
+            if start.as_ref().iter().all(|b| *b == 0) {
+                slots.free.push(slot);
+                return Ok(());
+            }
         }
         let newest = self.newest_frame(slot, file).await?;
         match newest {

@@ -345,6 +345,7 @@ mod tests {
             generation: 0,
             incarnation: 0,
             end: weir_protocol::model::Position(0),
+            next_generation: 0,
             footer_at: 0,
             batches: built.batches,
             holes: built.holes,

@@ -6,6 +6,7 @@ use weir_protocol::limits::BLOCK_BYTES;
 use weir_protocol::model::{LogId, Offset, Position, ShardId, ShardIndex, StreamId, Timestamp};
 
 use super::blocks;
+use crate::settings::FolderIdentity;
 
 /// First four bytes of a segment, "WRS1".
 const SEGMENT_MAGIC: u32 = u32::from_le_bytes(*b"WRS1");
@@ -37,7 +38,7 @@ pub fn layout() -> (Vec<(usize, usize, &'static str)>, usize) {
     let fields = vec![
         (field::MAGIC, 4, "magic \"WRS1\""),
         (field::VERSION, 2, "version, 1"),
-        (field::KIND, 2, "kind: 1 log, 2 settled"),
+        (field::KIND, 2, "kind: 1 log, 2 settled, 3 void"),
         (field::FOLDER, 8, "folder"),
         (field::LOG, 4, "log"),
         (field::ENTRIES, 4, "entries of the start table"),
@@ -75,6 +76,8 @@ pub(crate) enum SegmentKind {
     Log,
     /// Live batches of older segments, clustered by shard.
     Settled,
+    /// Nothing: what the slot held was cut off. Its generation stays used.
+    Void,
 }
 
 /// Where a shard stood when the segment was begun.
@@ -128,6 +131,7 @@ impl SegmentHeader {
         let kind: u16 = match self.kind {
             SegmentKind::Log => 1,
             SegmentKind::Settled => 2,
+            SegmentKind::Void => 3,
         };
         let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
         put(field::MAGIC, &SEGMENT_MAGIC.to_le_bytes());
@@ -162,6 +166,7 @@ impl SegmentHeader {
             kind: match u16_at(block, field::KIND) {
                 1 => SegmentKind::Log,
                 2 => SegmentKind::Settled,
+                3 => SegmentKind::Void,
                 _ => return None,
             },
             folder: u64_at(block, field::FOLDER),
@@ -175,6 +180,29 @@ impl SegmentHeader {
             durable_mark: Position(u64_at(block, field::DURABLE_MARK)),
             table_crc: u32_at(block, field::TABLE_CRC),
         })
+    }
+
+    /// The first block of a slot whose segment was cut off.
+    pub(crate) fn void(
+        identity: FolderIdentity,
+        log: LogId,
+        generation: u64,
+        ordinal: u64,
+    ) -> Vec<u8> {
+        let header = Self {
+            kind: SegmentKind::Void,
+            folder: identity.folder,
+            log,
+            entries: 0,
+            generation,
+            ordinal,
+            incarnation: 0,
+            segment_bytes: identity.segment_bytes,
+            previous_end: Position(0),
+            durable_mark: Position(0),
+            table_crc: 0,
+        };
+        header.encode(&[])
     }
 
     /// Length of header and start table in whole blocks.

@@ -24,7 +24,8 @@ mod field {
     pub(super) const GENERATION: usize = SHARDS + 4;
     pub(super) const INCARNATION: usize = GENERATION + 8;
     pub(super) const END_POSITION: usize = INCARNATION + 8;
-    pub(super) const FOOTER_AT: usize = END_POSITION + 8;
+    pub(super) const NEXT_GENERATION: usize = END_POSITION + 8;
+    pub(super) const FOOTER_AT: usize = NEXT_GENERATION + 8;
     pub(super) const BATCHES: usize = FOOTER_AT + 8;
     pub(super) const HOLES: usize = BATCHES + 4;
     pub(super) const NEWEST: usize = HOLES + 4;
@@ -50,6 +51,11 @@ pub fn layout() -> (Vec<(usize, usize, &'static str)>, usize) {
             8,
             "log position where the segment ends",
         ),
+        (
+            field::NEXT_GENERATION,
+            8,
+            "after a cut: least generation that may follow; else 0",
+        ),
         (field::FOOTER_AT, 8, "file offset of the footer"),
         (field::BATCHES, 4, "batches in the footer"),
         (field::HOLES, 4, "holes in the footer"),
@@ -71,6 +77,8 @@ pub(crate) struct Trailer {
     pub(crate) generation: u64,
     pub(crate) incarnation: u64,
     pub(crate) end: Position,
+    /// Segments behind this one with a lower generation were cut off.
+    pub(crate) next_generation: u64,
     pub(crate) footer_at: u64,
     pub(crate) batches: u32,
     pub(crate) holes: u32,
@@ -90,6 +98,7 @@ impl Trailer {
             generation: 0,
             incarnation: 0,
             end: Position(0),
+            next_generation: 0,
             footer_at: 0,
             batches: 0,
             holes: 0,
@@ -113,6 +122,7 @@ impl Trailer {
         put(field::GENERATION, &self.generation.to_le_bytes());
         put(field::INCARNATION, &self.incarnation.to_le_bytes());
         put(field::END_POSITION, &self.end.0.to_le_bytes());
+        put(field::NEXT_GENERATION, &self.next_generation.to_le_bytes());
         put(field::FOOTER_AT, &self.footer_at.to_le_bytes());
         put(field::BATCHES, &self.batches.to_le_bytes());
         put(field::HOLES, &self.holes.to_le_bytes());
@@ -141,6 +151,7 @@ impl Trailer {
             generation: u64_at(block, field::GENERATION),
             incarnation: u64_at(block, field::INCARNATION),
             end: Position(u64_at(block, field::END_POSITION)),
+            next_generation: u64_at(block, field::NEXT_GENERATION),
             footer_at: u64_at(block, field::FOOTER_AT),
             batches: u32_at(block, field::BATCHES),
             holes: u32_at(block, field::HOLES),
