@@ -171,7 +171,10 @@ impl<D: BlockingDisk> ControlPlane<D> {
     fn ledger(&mut self, change: &LedgerChange) -> Result<(), LedgerFailed> {
         let applied = self.catalog.apply(change).or_else(|_| {
             // A list of segments may be written again: the change says what counts, not a step.
+            // What an earlier failed write of streams left on disk is only known now.
             self.catalog.reopen()?;
+            let mut contents = self.catalog.read(self.cores.len() as u32)?;
+            self.model = Model::new(&mut contents, self.cores.len() as u32);
             self.catalog.apply(change)
         });
         applied.map_err(|error| LedgerFailed {
