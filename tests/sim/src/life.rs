@@ -195,10 +195,11 @@ async fn append<D: Discipline>(
         }
     };
     let (first, arrival) = (appended.first_offset, appended.arrival);
+    let damaged = world.on_purpose.get();
     world
         .judge
         .borrow_mut()
-        .handed_out(shard, first, arrival, ids);
+        .handed_out(shard, first, arrival, ids, damaged);
     let (world, log, count) = (Rc::clone(world), log.clone(), ids.len());
     reactor.spawn(Lane::Network, async move {
         if log.wait_durable(appended.end).await.is_ok() {
