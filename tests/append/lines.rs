@@ -97,7 +97,7 @@ fn keys_come_out_of_lines() {
     let input = b"status a x\nnothing here\nstatus b y\n";
     let (ran, records) = lines.put("group", &["--key-regex", r"status (\S+)"], input);
     let said = ran.succeeded().stderr;
-    assert!(said.contains("1 lines did not match"), "{said}");
+    assert!(said.contains("1 line without a match"), "{said}");
     assert_eq!(members(&records, "partition_key"), ["a", "-", "b"]);
 
     let flags = ["--key-regex", "status", "--no-match-key", "other"];

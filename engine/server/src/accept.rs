@@ -7,6 +7,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use weir_protocol::wire::hello::HelloStatus;
 use weir_reactor::Mailbox;
@@ -16,8 +17,6 @@ use crate::session;
 
 /// Connections to one port.
 const CONNECTIONS_MAX: usize = 20_000;
-/// Connections to one port from one address.
-const ADDRESS_CONNECTIONS_MAX: usize = 1_000;
 /// Addresses without connections are forgotten when so many are known.
 const ADDRESSES_KNOWN_MAX: usize = 4_096;
 
@@ -30,13 +29,24 @@ pub(crate) struct Seat {
 }
 
 /// Counts the connections of one port.
-#[derive(Debug, Default)]
-struct Seats {
+#[derive(Debug)]
+pub(crate) struct Seats {
     all: Arc<()>,
+    address_max: usize,
     addresses: HashMap<IpAddr, Arc<()>>,
 }
 
 impl Seats {
+    /// Gives each address at most `address_max` seats. This machine's own may have all: behind it
+    /// stands a proxy, or whoever could take the server down in other ways.
+    pub(crate) fn new(address_max: usize) -> Self {
+        Self {
+            all: Arc::default(),
+            address_max,
+            addresses: HashMap::new(),
+        }
+    }
+
     fn take(&mut self, address: IpAddr) -> Option<Seat> {
         if Arc::strong_count(&self.all) > CONNECTIONS_MAX {
             return None;
@@ -45,8 +55,9 @@ impl Seats {
             self.addresses
                 .retain(|_, token| Arc::strong_count(token) > 1);
         }
+        let address = address.to_canonical();
         let token = self.addresses.entry(address).or_default();
-        if Arc::strong_count(token) > ADDRESS_CONNECTIONS_MAX {
+        if !address.is_loopback() && Arc::strong_count(token) > self.address_max {
             return None;
         }
         Some(Seat {
@@ -67,16 +78,41 @@ pub(crate) enum Port {
     Admin,
 }
 
+/// How many connections were refused since the start; shared by the ports' threads, which count,
+/// and the page that prints it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Refusals {
+    counts: Arc<[AtomicU64; 3]>,
+}
+
+impl Refusals {
+    fn count(&self, port: Port) {
+        self.counts[port as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Each protocol's name, and its connections refused.
+    pub(crate) fn so_far(&self) -> [(&'static str, u64); 3] {
+        let of = |port: Port| self.counts[port as usize].load(Ordering::Relaxed);
+        [
+            ("http", of(Port::Http)),
+            ("binary", of(Port::Wire)),
+            ("admin", of(Port::Admin)),
+        ]
+    }
+}
+
 /// Takes connections of one port and deals them to the cores in turn.
 pub(crate) fn dealer(
     port: Port,
     cores: Vec<Mailbox<CoreLetter>>,
+    mut seats: Seats,
+    refusals: Refusals,
 ) -> impl FnMut(OwnedFd, SocketAddr) + Send + 'static {
-    let mut seats = Seats::default();
     let mut turn = 0;
     move |descriptor, peer| {
         let Some(seat) = seats.take(peer.ip()) else {
             tracing::warn!(%peer, ?port, "too many connections: one was refused");
+            refusals.count(port);
             refuse(port, descriptor, cores.len());
             return;
         };
@@ -89,6 +125,7 @@ pub(crate) fn dealer(
         };
         if let Err(CoreLetter::Connection { descriptor, .. }) = cores[core].send(letter) {
             tracing::warn!(%peer, ?port, "core {core} takes no more connections now");
+            refusals.count(port);
             refuse(port, descriptor, cores.len());
         }
     }
@@ -111,14 +148,26 @@ mod tests {
 
     #[test]
     fn seats_are_counted_and_given_back() {
-        let mut seats = Seats::default();
+        let mut seats = Seats::new(1_000);
+        let there = IpAddr::from([192, 0, 2, 1]);
+        let mut taken: Vec<_> = (0..1_000).map(|_| seats.take(there).unwrap()).collect();
+        assert!(seats.take(there).is_none());
+        let mapped = "::ffff:192.0.2.1".parse().unwrap();
+        assert!(seats.take(mapped).is_none(), "it is the same address");
+        assert!(seats.take(IpAddr::from([192, 0, 2, 2])).is_some());
+        taken.pop();
+        assert!(seats.take(there).is_some());
+    }
+
+    #[test]
+    fn this_machine_may_have_all_seats_there_are() {
+        let mut seats = Seats::new(1);
         let here = IpAddr::from([127, 0, 0, 1]);
-        let mut taken: Vec<_> = (0..ADDRESS_CONNECTIONS_MAX)
+        let taken: Vec<_> = (0..CONNECTIONS_MAX)
             .map(|_| seats.take(here).unwrap())
             .collect();
         assert!(seats.take(here).is_none());
-        assert!(seats.take(IpAddr::from([127, 0, 0, 2])).is_some());
-        taken.pop();
+        drop(taken);
         assert!(seats.take(here).is_some());
     }
 }

@@ -11,6 +11,7 @@ use weir_gateway::http::serve_http1;
 use weir_reactor::{CoreReactor, Mailbox, Socket, oneshot};
 use weir_stream::{CoreCounters, Engine, LogState};
 
+use crate::accept::Refusals;
 use crate::commands::version;
 use crate::core::CoreLetter;
 use crate::metrics::{self, Scrape};
@@ -26,6 +27,7 @@ pub(crate) struct Admin {
     engine: Engine<CoreReactor>,
     cores: Vec<Mailbox<CoreLetter>>,
     visitors: Rc<Visitors>,
+    refusals: Refusals,
 }
 
 impl Admin {
@@ -33,11 +35,13 @@ impl Admin {
         engine: Engine<CoreReactor>,
         cores: Vec<Mailbox<CoreLetter>>,
         visitors: Rc<Visitors>,
+        refusals: Refusals,
     ) -> Self {
         Self {
             engine,
             cores,
             visitors,
+            refusals,
         }
     }
 
@@ -108,6 +112,7 @@ impl Admin {
             cores: cores.into_iter().flatten().collect(),
             engines,
             streams: streams.in_name_order().count() as u64,
+            refused_connections: self.refusals.so_far(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `weir serve`: from a configuration to a server that is ready, and from a signal to its end.
 //!
-//! The order: what the machine must allow, the ports, the folder and its recovery, the cores, the
+//! The order: what the machine and the disk must allow, the ports, the folder and its recovery, the cores, the
 //! acceptors, the streams that are asked for, the ready line.
 
 use std::io::Write;
@@ -11,15 +11,18 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, bounded};
 use weir_gateway::GatewaySettings;
 use weir_reactor::{
-    Acceptor, CorePlan, Listener, Mailbox, Running, Signal, SignalEvents, Waiting, choose_cpus,
-    cpus_allowed, mailbox, oneshot, physical_memory_bytes, preflight, start_cores,
+    Acceptor, CorePlan, Listener, Mailbox, Running, Waiting, choose_cpus, cpus_allowed, mailbox,
+    oneshot, physical_memory_bytes, preflight, start_cores,
 };
-use weir_stream::{Control, FolderOptions, OpenFolder, open_folder};
+use weir_stream::{Control, FolderOptions, OpenFolder, OpenFolderError, open_folder};
 
-use crate::accept::{Port, dealer};
+use crate::accept::{Port, Refusals, Seats, dealer};
 use crate::cli::failure::Failure;
 use crate::config::Config;
 use crate::core::{self, CoreLetter, Launch};
+use crate::ground;
+use crate::stop::StopOrders;
+use crate::units;
 
 /// Letters that may wait for one core; beyond it new connections are refused.
 const CORE_LETTERS_MAX: usize = 1_024;
@@ -36,9 +39,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a server until it is told to stop.
 pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
-    // Signals first: one that comes during recovery ends it in good order.
-    let mut signals = SignalEvents::listen()
-        .map_err(|error| Failure::could_not_run(format!("cannot listen for signals: {error}")))?;
+    // Signals first: one that comes before the server is ready ends the start at once.
+    let orders = StopOrders::listen()?;
     let cpus = choose(config)?;
     check_machine(config, cpus.len())?;
     let ports = Ports::bind(config)?;
@@ -47,7 +49,10 @@ pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
         cores,
         control,
         report,
-    } = open_folder(&options).map_err(|error| Failure::could_not_run(error.to_string()))?;
+    } = open_folder(&options).map_err(|error| match error {
+        OpenFolderError::Options { .. } => Failure::usage(error.to_string()),
+        _ => Failure::could_not_run(error.to_string()),
+    })?;
     for line in report {
         tracing::info!("{line}");
     }
@@ -55,9 +60,14 @@ pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
         cpus,
         folder: config.data_dir.clone(),
     };
-    let server = Server::start(&plan, cores, control, &options)?;
+    if options.reserve_bytes > 0 {
+        let size = units::show_size(options.reserve_bytes);
+        tracing::info!("reserving {size} of the disk: clients may come when it is written");
+    }
+    let refusals = Refusals::default();
+    let server = Server::start(&plan, cores, control, &options, &refusals)?;
     let ready = ports
-        .open(&server.cores)
+        .open(&server.cores, config.connections_per_address, &refusals)
         .and_then(|doors| server.create_streams(config).map(|()| doors));
     let doors = match ready {
         Ok(doors) => doors,
@@ -66,8 +76,10 @@ pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
             return Err(failure);
         }
     };
+    // From here on a signal is an order to stop in good order.
+    orders.started();
     announce(config, &doors, server.cores.len());
-    wait_for_end(&mut signals);
+    orders.wait();
     drop(doors);
     server.stop();
     tracing::info!("stopped");
@@ -87,6 +99,7 @@ fn check_machine(config: &Config, cores: usize) -> Result<(), Failure> {
     preflight::check_io_uring().map_err(refused)?;
     preflight::check_locked_memory(cores).map_err(refused)?;
     preflight::raise_descriptor_limit(DESCRIPTORS_MIN).map_err(refused)?;
+    ground::check(&config.data_dir, config.reserve_bytes)?;
     std::fs::create_dir_all(&config.data_dir).map_err(|error| {
         Failure::could_not_run(format!(
             "data folder {} cannot be made: {error}",
@@ -141,10 +154,16 @@ impl Ports {
         })
     }
 
-    fn open(self, cores: &[Mailbox<CoreLetter>]) -> Result<Doors, Failure> {
+    fn open(
+        self,
+        cores: &[Mailbox<CoreLetter>],
+        address_max: usize,
+        refusals: &Refusals,
+    ) -> Result<Doors, Failure> {
         let open = |listener: Listener, port: Port, name: &str| {
+            let seats = Seats::new(address_max);
             listener
-                .start_accepting(name, dealer(port, cores.to_vec()))
+                .start_accepting(name, dealer(port, cores.to_vec(), seats, refusals.clone()))
                 .map_err(|error| Failure::could_not_run(format!("cannot start a thread: {error}")))
         };
         Ok(Doors {
@@ -168,6 +187,7 @@ impl Server {
         seeds: Vec<weir_stream::CoreSeed>,
         control: Control,
         options: &FolderOptions,
+        refusals: &Refusals,
     ) -> Result<Self, Failure> {
         let (cores, inboxes): (Vec<_>, Vec<_>) =
             seeds.iter().map(|_| mailbox(CORE_LETTERS_MAX)).unzip();
@@ -187,6 +207,7 @@ impl Server {
                 inbox,
                 cores: cores.clone(),
                 gateway: gateway.clone(),
+                refusals: refusals.clone(),
                 started: reply,
             };
             assert!(hand.send(letter).is_ok(), "the other end is right here");
@@ -277,17 +298,4 @@ fn announce(config: &Config, doors: &Doors, cores: usize) {
     // Whoever started us may not listen.
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
-}
-
-fn wait_for_end(signals: &mut SignalEvents) {
-    loop {
-        match signals.wait() {
-            Some(Signal::HangUp) => tracing::info!("SIGHUP: there is nothing to reload yet"),
-            Some(signal) => {
-                tracing::info!(?signal, "stopping");
-                return;
-            }
-            None => return,
-        }
-    }
 }

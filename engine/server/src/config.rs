@@ -19,6 +19,9 @@ const CORES_MAX: i64 = 256;
 /// Least memory that a server can work with, in bytes.
 const MEMORY_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
+/// What may be logged, from little to much.
+const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 /// Flags of `weir serve`.
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
@@ -72,6 +75,15 @@ pub(crate) struct ServeArguments {
     /// Allow a data folder in memory, which loses everything with the machine's power
     #[arg(long, env = "WEIR_ALLOW_TMPFS")]
     allow_tmpfs: bool,
+    /// Connections to one port from one address; this machine's own may have all 20,000
+    #[arg(
+        long,
+        env = "WEIR_CONNECTIONS_PER_ADDRESS",
+        default_value_t = 1_000,
+        value_parser = clap::value_parser!(u32).range(1..=20_000),
+        value_name = "COUNT"
+    )]
+    connections_per_address: u32,
     /// How to write the log
     #[arg(long = "log", env = "WEIR_LOG", value_enum, default_value_t = LogFormat::Text)]
     log: LogFormat,
@@ -80,6 +92,7 @@ pub(crate) struct ServeArguments {
         long,
         env = "WEIR_LOG_LEVEL",
         default_value = "info",
+        value_parser = log_level,
         value_name = "LEVEL"
     )]
     log_level: String,
@@ -131,6 +144,8 @@ pub(crate) struct Config {
     pub(crate) state_delay: Duration,
     pub(crate) segment_bytes: Option<u64>,
     pub(crate) allow_tmpfs: bool,
+    /// Of other addresses than loopback.
+    pub(crate) connections_per_address: usize,
     pub(crate) log: LogFormat,
     pub(crate) log_level: String,
 }
@@ -176,6 +191,7 @@ impl ServeArguments {
             state_delay: self.state_delay,
             segment_bytes: self.segment_bytes,
             allow_tmpfs: self.allow_tmpfs,
+            connections_per_address: self.connections_per_address as usize,
             log: self.log,
             log_level: self.log_level,
         })
@@ -213,6 +229,22 @@ fn account(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!("\"{text}\" is not an account: expected 12 digits"))
+    }
+}
+
+/// The filter's own reader takes a word that is no level for the name of a module, and then logs
+/// nothing else.
+fn log_level(text: &str) -> Result<String, String> {
+    let is_known = |part: &str| {
+        let part = part.trim();
+        part.contains('=') || LOG_LEVELS.iter().any(|l| l.eq_ignore_ascii_case(part))
+    };
+    match text.split(',').find(|part| !is_known(part)) {
+        None => Ok(text.to_owned()),
+        Some(part) => Err(format!(
+            "\"{part}\" is not a level: expected {}, also per module as in info,weir_log=debug",
+            LOG_LEVELS.join(", ")
+        )),
     }
 }
 
@@ -282,10 +314,16 @@ mod tests {
             (["--memory", "1MiB"], "64MiB"),
             (["--http", "0.0.0.0:4567"], "--insecure-listen"),
             (["--cores", "0"], "0"),
+            (["--log-level", "warning"], "error, warn, info"),
+            (["--log-level", "info,blah"], "\"blah\""),
+            (["--connections-per-address", "0"], "20000"),
         ] {
             let error = check(&arguments).unwrap_err();
             assert!(error.contains(word), "{word} in {error}");
         }
         check(&["--http", "0.0.0.0:4567", "--insecure-listen"]).unwrap();
+        for level in ["WARN", "trace", "info,weir_log=debug"] {
+            check(&["--log-level", level]).unwrap();
+        }
     }
 }

@@ -9,7 +9,7 @@ use weir_protocol::model::{StreamMode, StreamStatus};
 use weir_reactor::{CoreReactor, Inbox, Lane, Mailbox, Reactor, Reply, TcpSocket, thread_cpu_ns};
 use weir_stream::{ControlError, CoreSeed, CreateStream, Engine};
 
-use crate::accept::{Port, Seat};
+use crate::accept::{Port, Refusals, Seat};
 use crate::admin::Admin;
 use crate::config::WantedStream;
 use crate::metrics::CoreMetrics;
@@ -46,6 +46,7 @@ pub(crate) struct Launch {
     pub(crate) inbox: Inbox<CoreLetter>,
     pub(crate) cores: Vec<Mailbox<CoreLetter>>,
     pub(crate) gateway: GatewaySettings,
+    pub(crate) refusals: Refusals,
     pub(crate) started: Reply<Result<(), String>>,
 }
 
@@ -67,6 +68,7 @@ pub(crate) async fn run(reactor: CoreReactor, launch: Launch) {
         mut inbox,
         cores,
         gateway,
+        refusals,
         started,
     } = launch;
     let engine = match Engine::start(reactor.clone(), seed).await {
@@ -79,7 +81,12 @@ pub(crate) async fn run(reactor: CoreReactor, launch: Launch) {
     let visitors = Rc::new(Visitors::default());
     let core = Rc::new(Core {
         gateway: Gateway::new(engine.clone(), gateway),
-        admin: Admin::new(engine.clone(), cores.clone(), Rc::clone(&visitors)),
+        admin: Admin::new(
+            engine.clone(),
+            cores.clone(),
+            Rc::clone(&visitors),
+            refusals,
+        ),
         sessions: Rc::default(),
         visitors,
         cores,
@@ -179,6 +186,10 @@ impl Core {
                 }
                 Err(error) => tracing::warn!(%error, "a connection could not change its core"),
             },
+            Ok(Greeted::Nonsense) => {
+                let malformed = &self.sessions.counters.malformed;
+                malformed.set(malformed.get() + 1);
+            }
             Ok(Greeted::Refused) | Err(_) => {}
         }
     }

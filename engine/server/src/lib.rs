@@ -10,9 +10,11 @@ mod cli;
 mod commands;
 mod config;
 mod core;
+mod ground;
 mod logs;
 mod metrics;
 mod session;
+mod stop;
 pub mod units;
 mod visitors;
 

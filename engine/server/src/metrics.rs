@@ -64,6 +64,8 @@ pub(crate) struct Scrape {
     pub(crate) cores: Vec<CoreMetrics>,
     pub(crate) engines: Vec<CoreCounters>,
     pub(crate) streams: u64,
+    /// By protocol, since the start.
+    pub(crate) refused_connections: [(&'static str, u64); 3],
 }
 
 /// Prints in the OpenMetrics text format.
@@ -104,7 +106,7 @@ const ENGINE_COUNTERS: &[(&str, &str, EngineNumber)] = &[
     ("weir_reads", "Reads answered", |c| c.reads as f64),
     (
         "weir_refused",
-        "Batches refused for another reason than a quota",
+        "Batches refused for another reason than a quota; refused connections are not in it",
         |c| c.refused_appends as f64,
     ),
     ("weir_stored_bytes", "Bytes of batches made durable", |c| {
@@ -156,9 +158,11 @@ const ENGINE_GAUGES: &[(&str, &str, EngineNumber)] = &[
         "Longest durable write since the start",
         |c| c.log.commit_nanos_max as f64 / 1e9,
     ),
-    ("weir_log_disk_bytes", "Bytes of segment files", |c| {
-        c.log.disk_bytes as f64
-    }),
+    (
+        "weir_log_disk_bytes",
+        "Bytes of segment files, free ones included",
+        |c| c.log.disk_bytes as f64,
+    ),
     ("weir_free_segments", "Segments ready to be written", |c| {
         c.log.free_segments as f64
     }),
@@ -196,12 +200,12 @@ const CORE_COUNTERS: &[(&str, &str, CoreNumber)] = &[
     ),
     (
         "weir_connections_timed_out",
-        "Binary connections ended for making no progress",
+        "Binary connections ended for making no progress or saying no hello in time",
         |c| c.timed_out as f64,
     ),
     (
         "weir_malformed_requests",
-        "Binary requests that made no sense",
+        "Binary requests and hellos that made no sense",
         |c| c.malformed as f64,
     ),
 ];
@@ -270,6 +274,14 @@ impl Scrape {
                     .encode_gauge(&(value as f64))?;
             }
         }
+        let help = "Connections refused because there were too many";
+        let name = "weir_connections_refused";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (protocol, value) in self.refused_connections {
+            let labels = [("protocol", protocol)];
+            let mut one = family.encode_family(&labels)?;
+            one.encode_counter::<NoLabelSet, u64, f64>(&value, None)?;
+        }
         Ok(())
     }
 
@@ -304,7 +316,7 @@ impl Scrape {
             )?
             .encode_gauge(&(self.streams as f64))?;
         if let Some(bytes) = resident_memory_bytes() {
-            let help = "Memory of the process that is in use";
+            let help = "Memory of the process that is in use, mapped pages of files included";
             encoder
                 .encode_descriptor("weir_resident_memory_bytes", help, None, MetricType::Gauge)?
                 .encode_gauge(&(bytes as f64))?;
@@ -350,12 +362,14 @@ mod tests {
             cores: vec![core],
             engines: Vec::new(),
             streams: 4,
+            refused_connections: [("http", 0), ("binary", 7), ("admin", 0)],
         };
         let text = print(scrape).unwrap();
         for line in [
             "weir_core_busy_seconds_total{core=\"0\"} 1.5",
             "weir_connections{core=\"0\",protocol=\"binary\"} 2.0",
             "weir_streams 4.0",
+            "weir_connections_refused_total{protocol=\"binary\"} 7",
             "# TYPE weir_incoming_bytes counter",
             "le=\"0.0002\",core=\"0\",operation=\"append\",protocol=\"binary\"} 1",
             "le=\"+Inf\",core=\"0\",operation=\"append\",protocol=\"binary\"} 2",

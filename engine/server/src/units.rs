@@ -275,6 +275,23 @@ pub fn show_size(bytes: u64) -> String {
     format!("{bytes}B")
 }
 
+/// Bytes to one place behind the point: "19.3GiB"; for what was measured, not for what was asked.
+pub fn show_size_about(bytes: u64) -> String {
+    for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB")] {
+        if bytes >> shift > 0 {
+            let tenths = u128::from(bytes) * 10 >> shift;
+            return format!("{}.{}{unit}", tenths / 10, tenths % 10);
+        }
+    }
+    format!("{}KiB", bytes >> 10)
+}
+
+/// A number and what it counts: "1 record", "1,234 records".
+pub fn show_counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", show_count(count))
+}
+
 /// A number with its thousands apart: "1,234,567".
 pub fn show_count(count: u64) -> String {
     let digits = count.to_string();
@@ -388,5 +405,10 @@ mod tests {
         assert_eq!(show_size(1500), "1500B");
         assert_eq!(show_count(1_234_567), "1,234,567");
         assert_eq!(show_count(999), "999");
+        assert_eq!(show_counted(1, "record"), "1 record");
+        assert_eq!(show_counted(2_000, "line"), "2,000 lines");
+        assert_eq!(show_size_about(20_723_517_030), "19.3GiB");
+        assert_eq!(show_size_about(1 << 20), "1.0MiB");
+        assert_eq!(show_size_about(5_000), "4KiB");
     }
 }

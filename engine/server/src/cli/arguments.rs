@@ -86,7 +86,8 @@ Print records, all shards merged: by arrival time where several shards have reco
 always in order within a shard.
 
 Text output is each record's data and a newline, byte for byte. Without --follow it ends at what \
-was there when it began. Ctrl-C and a closed pipe end it cleanly.";
+was there when it began. Ctrl-C and a closed pipe end it cleanly; with --follow it ends with code 1 \
+when the server goes away.";
 
 /// The server.
 #[derive(Debug, Args)]
@@ -154,7 +155,7 @@ pub(crate) struct Create {
     #[arg(long, value_parser = units::millis, value_name = "TIME")]
     pub retention: Option<u64>,
     /// Keep at most this much, for example 50GiB; the oldest records go first
-    #[arg(long, value_parser = units::size, value_name = "SIZE")]
+    #[arg(long, value_parser = some_size, value_name = "SIZE")]
     pub retain_bytes: Option<u64>,
     #[command(flatten)]
     pub show: OutputArguments,
@@ -172,11 +173,19 @@ pub(crate) struct Set {
     /// How long records are kept, for example 7d
     #[arg(long, value_parser = units::millis, value_name = "TIME")]
     pub retention: Option<u64>,
-    /// Keep at most this much, for example 50GiB; "none" lifts the cap
+    /// Keep at most this much, for example 50GiB; "none" or 0B lifts the cap
     #[arg(long, value_parser = size_or_none, value_name = "SIZE")]
     pub retain_bytes: Option<u64>,
     #[command(flatten)]
     pub show: OutputArguments,
+}
+
+fn some_size(text: &str) -> Result<u64, String> {
+    match units::size(text) {
+        Ok(0) => Err("a new stream has no cap unless one is given: leave it out".to_owned()),
+        Ok(bytes) => Ok(bytes),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn size_or_none(text: &str) -> Result<u64, units::UnitError> {

@@ -12,7 +12,7 @@ use weir_protocol::wire::frame::{self, WireFrame};
 use weir_protocol::wire::hello::{CORE_ANY, ClientHello, HELLO_BYTES, HelloStatus, ServerHello};
 use weir_protocol::wire::request::{ListRequest, Request};
 use weir_protocol::wire::response::{Response, StreamDescription, StreamSummary};
-use weir_protocol::wire::session::ClientSession;
+use weir_protocol::wire::session::{ClientSession, SessionError};
 
 use super::clock;
 use super::failure::Failure;
@@ -67,6 +67,18 @@ fn nonsense(server: &str, error: impl std::fmt::Display) -> Failure {
     Failure::could_not_run(format!("the server at {server} sent nonsense: {error}"))
 }
 
+/// The sentence for a connection that cannot go on.
+fn ended(server: &str, error: &SessionError) -> Failure {
+    match error {
+        SessionError::Refused {
+            status: HelloStatus::Busy,
+            ..
+        } => Failure::busy(server),
+        SessionError::Refused { .. } => Failure::could_not_run(error.to_string()),
+        _ => nonsense(server, error),
+    }
+}
+
 /// The sentence for a refusal.
 pub(crate) fn refusal(error: &WireError) -> Failure {
     let text = if error.text.is_empty() {
@@ -93,9 +105,7 @@ pub(crate) fn connect_core(server: &str, core: u32) -> Result<TcpStream, Failure
     let hello = ServerHello::decode(&bytes).map_err(|error| nonsense(server, error))?;
     match hello.status {
         HelloStatus::Welcome => Ok(socket),
-        HelloStatus::Busy => Err(Failure::could_not_run(format!(
-            "the server at {server} is stopping or full: try again later"
-        ))),
+        HelloStatus::Busy => Err(Failure::busy(server)),
         HelloStatus::UnknownCore => Err(Failure::could_not_run(format!(
             "the server at {server} has {} cores and no core {core}",
             hello.cores
@@ -203,7 +213,7 @@ impl Client {
         let mut piece = vec![0; 64 * 1024];
         loop {
             let polled = self.session.poll();
-            match polled.map_err(|error| nonsense(&self.server, error))? {
+            match polled.map_err(|error| ended(&self.server, &error))? {
                 Some(((), Response::Stream(stream))) => return Ok(Answer::Stream(stream)),
                 Some(((), Response::Streams { streams, more })) => {
                     return Ok(Answer::Streams(streams, more));

@@ -10,6 +10,8 @@ pub struct Failure {
     pub exit: u8,
     /// One sentence for a person.
     pub text: String,
+    /// The server takes no more connections now; another try may do.
+    pub is_busy: bool,
 }
 
 impl Failure {
@@ -18,6 +20,17 @@ impl Failure {
         Self {
             exit: 1,
             text: text.into(),
+            is_busy: false,
+        }
+    }
+
+    /// The server takes no more connections now.
+    pub fn busy(server: &str) -> Self {
+        Self {
+            is_busy: true,
+            ..Self::could_not_run(format!(
+                "the server at {server} is busy: too many connections or stopping"
+            ))
         }
     }
 
@@ -26,6 +39,7 @@ impl Failure {
         Self {
             exit: 2,
             text: text.into(),
+            is_busy: false,
         }
     }
 
@@ -34,6 +48,7 @@ impl Failure {
         Self {
             exit: 3,
             text: text.into(),
+            is_busy: false,
         }
     }
 
@@ -42,6 +57,7 @@ impl Failure {
         Self {
             exit: 5,
             text: text.into(),
+            is_busy: false,
         }
     }
 

@@ -12,7 +12,7 @@ pub(crate) enum Line<'a> {
     Whole(&'a [u8]),
     /// A line of `bytes` bytes, more than the limit.
     TooLong {
-        /// Its length without the newline.
+        /// Its length without the newline, and without a carriage return that is stripped.
         bytes: u64,
     },
 }
@@ -25,6 +25,8 @@ pub(crate) struct LineSplitter {
     started: Vec<u8>,
     /// Bytes of a line that is already too long; 0 while there is none.
     overlong: u64,
+    /// The last byte of that line so far is a carriage return to be stripped.
+    overlong_return: bool,
 }
 
 impl LineSplitter {
@@ -34,6 +36,7 @@ impl LineSplitter {
             strip_carriage_return,
             started: Vec::new(),
             overlong: 0,
+            overlong_return: false,
         }
     }
 
@@ -71,6 +74,9 @@ impl LineSplitter {
     fn hold(&mut self, bytes: &[u8]) {
         // One byte over the limit may be the carriage return that is stripped later.
         let room = self.limit + usize::from(self.strip_carriage_return);
+        if let Some(last) = bytes.last() {
+            self.overlong_return = self.strip_carriage_return && *last == b'\r';
+        }
         if self.overlong > 0 {
             self.overlong += bytes.len() as u64;
         } else if self.started.len() + bytes.len() > room {
@@ -84,6 +90,7 @@ impl LineSplitter {
     fn emit<E>(&mut self, each: &mut impl FnMut(Line<'_>) -> Result<(), E>) -> Result<(), E> {
         let bytes = std::mem::take(&mut self.overlong);
         if bytes > 0 {
+            let bytes = bytes - u64::from(self.overlong_return);
             return each(Line::TooLong { bytes });
         }
         let mut line = std::mem::take(&mut self.started);
@@ -100,7 +107,7 @@ impl LineSplitter {
         };
         if kept.len() > self.limit {
             Line::TooLong {
-                bytes: line.len() as u64,
+                bytes: kept.len() as u64,
             }
         } else {
             Line::Whole(kept)
@@ -163,6 +170,6 @@ mod tests {
         check(b"123456789\nok\n", false, &[Err(9), Ok(b"ok")]);
         check(b"1234567890123", false, &[Err(13)]);
         check(b"12345678\r\n", true, &[Ok(b"12345678")]);
-        check(b"123456789\r\nok", true, &[Err(10), Ok(b"ok")]);
+        check(b"123456789\r\nok", true, &[Err(9), Ok(b"ok")]);
     }
 }

@@ -15,8 +15,10 @@ pub(crate) enum Greeted {
     Welcome,
     /// It belongs to another core, which has to answer the hello.
     Elsewhere(u32),
-    /// It was refused, or is no client of ours: close it.
+    /// It was refused, or ended without a word: close it.
     Refused,
+    /// What it said is no hello of ours: close it.
+    Nonsense,
 }
 
 /// What this core answers to a hello.
@@ -45,13 +47,14 @@ pub(crate) async fn greet<S: Socket>(
     let mut have = 0;
     while have < HELLO_BYTES {
         match socket.receive(&mut bytes[have..]).await? {
-            0 => return Ok(Greeted::Refused),
+            0 if have == 0 => return Ok(Greeted::Refused),
+            0 => return Ok(Greeted::Nonsense),
             count => have += count,
         }
     }
     let Ok(hello) = ClientHello::decode(&bytes) else {
         // Whatever it is, it would not understand an answer.
-        return Ok(Greeted::Refused);
+        return Ok(Greeted::Nonsense);
     };
     let status = if hello.version != WIRE_VERSION {
         HelloStatus::UnknownVersion
@@ -131,7 +134,8 @@ mod tests {
         assert_eq!(answer.unwrap().status, HelloStatus::UnknownVersion);
         let http =
             b"GET / HTTP/1.1\r\nhost: localhost\r\nuser-agent: someone-at-the-wrong-port\r\n";
-        assert_eq!(greet_with(http), (Greeted::Refused, None));
-        assert_eq!(greet_with(b"WEIR"), (Greeted::Refused, None));
+        assert_eq!(greet_with(http), (Greeted::Nonsense, None));
+        assert_eq!(greet_with(b"WEIR"), (Greeted::Nonsense, None));
+        assert_eq!(greet_with(b""), (Greeted::Refused, None));
     }
 }

@@ -183,6 +183,34 @@ fn refusals_are_one_sentence_with_the_right_code() {
         "{text}"
     );
 
+    let fresh = other.path().join("fresh");
+    let fresh_text = fresh.to_str().unwrap();
+    let (code, text) = serve(&["--reserve", "9000TiB", "--data-dir", fresh_text]);
+    assert_eq!(code, Some(1));
+    assert!(
+        text.contains("free") && text.lines().count() == 1 && !fresh.exists(),
+        "{text}"
+    );
+    std::fs::write(other.path().join("thesis.txt"), "words").unwrap();
+    let (code, text) = serve(&[&ports[..], &["--data-dir", other_text]].concat());
+    assert_eq!(code, Some(1));
+    assert!(
+        text.contains("thesis.txt") && text.lines().count() == 1,
+        "{text}"
+    );
+    let odd = [&ports[..], &["--data-dir", fresh_text, "--segment-bytes"]].concat();
+    let (code, text) = serve(&[&odd[..], &["5KiB"]].concat());
+    assert_eq!(code, Some(2), "{text}");
+
+    let unset = Command::new(WEIR)
+        .args(["serve", "--memory", "1MiB"])
+        .env("WEIR_RESERVE", "")
+        .env("WEIR_INSECURE_LISTEN", "")
+        .env("WEIR_STREAMS", "")
+        .output()
+        .unwrap();
+    assert!(words(&unset).contains("64MiB"), "{}", words(&unset));
+
     let (code, text) = serve(&["--reserve", "8"]);
     assert_eq!(code, Some(2));
     assert!(text.contains("no unit"), "{text}");

@@ -211,3 +211,76 @@ fn what_was_acknowledged_survives_a_kill() {
         );
     }
 }
+
+#[test]
+fn a_signal_ends_a_start_that_is_still_reserving() {
+    let folder = folder();
+    let child = Command::new(WEIR)
+        .args(["serve", "--http", "127.0.0.1:0", "--wire", "127.0.0.1:0"])
+        .args([
+            "--admin",
+            "127.0.0.1:0",
+            "--cores",
+            "1",
+            "--reserve",
+            "8GiB",
+        ])
+        .arg("--data-dir")
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.unwrap();
+    let log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut log = log.map_while(Result::ok);
+    assert!(log.any(|line| line.contains("reserving 8GiB")));
+    let start = Instant::now();
+    let id = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(10));
+    let mut ready = String::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut ready)
+        .unwrap();
+    assert_eq!(ready, "");
+    // What was half done is no obstacle.
+    let server = Server::start(&folder, &["--cores", "1"]);
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn hellos_that_are_none_are_counted() {
+    let folder = folder();
+    let server = Server::start(&folder, &["--cores", "1"]);
+    let connect = || std::net::TcpStream::connect(&server.wire).unwrap();
+    let mut nonsense = connect();
+    nonsense.write_all(&[b'x'; 64]).unwrap();
+    let mut silent = connect();
+    for socket in [&mut nonsense, &mut silent] {
+        let mut answer = Vec::new();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        socket.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer, b"");
+    }
+    let (_, text) = get(&server.admin, "/metrics");
+    for line in [
+        "weir_malformed_requests_total{core=\"0\"} 1.0",
+        "weir_connections_timed_out_total{core=\"0\"} 1.0",
+        "weir_connections_refused_total{protocol=\"binary\"} 0",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+}

@@ -62,7 +62,8 @@ impl Keys {
                 let found = if pattern.captures_len() > 1 {
                     let captures = pattern.captures(line);
                     captures
-                        .and_then(|c| c.get(1))
+                        // A group that takes no part leaves the whole match.
+                        .and_then(|c| c.get(1).or_else(|| c.get(0)))
                         .map(|found| found.as_bytes())
                 } else {
                     pattern.find(line).map(|found| found.as_bytes())
@@ -122,6 +123,7 @@ mod tests {
         let mut keys = by_pattern(r"\d+", None);
         assert_eq!(keys.of(b"pid 17 ends").unwrap(), "17");
         assert_eq!(keys.of(b"none"), None);
+        assert_eq!(by_pattern("x(q)?", None).of(b"axe").unwrap(), "x");
         assert_eq!(by_pattern("x*", Some("-")).of(b"abc").unwrap(), "-");
     }
 

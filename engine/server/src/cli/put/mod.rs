@@ -29,7 +29,7 @@ use super::clock;
 use super::failure::Failure;
 use super::interrupt::on_interrupt;
 use super::lines::{Line, LineSplitter};
-use crate::units::show_count;
+use crate::units::{show_count, show_counted};
 use keys::{KeySource, Keys};
 use queue::{Pushed, ShardQueue};
 use report::{Counts, describe_refusal};
@@ -41,6 +41,8 @@ const HELD_BYTES_MAX: usize = 24 * 1024 * 1024;
 const REPORTED_LINES_MAX: u64 = 10;
 /// How often answers that never come are looked for.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a server that takes no more connections is left alone.
+const BUSY_PAUSE: Duration = Duration::from_millis(250);
 /// With nothing planned, only an event ends the wait.
 const IDLE_WAIT: Duration = Duration::from_hours(1);
 
@@ -67,7 +69,7 @@ struct Putter<'a> {
 
 pub(crate) fn run(arguments: &Put) -> Result<(), Failure> {
     let input = read_input(arguments.file.as_deref())?;
-    let stream = Client::connect(&arguments.server.server)?.describe_active(&arguments.name)?;
+    let stream = describe_patiently(arguments)?;
     let (answers, events) = unbounded();
     let interrupted = answers.clone();
     on_interrupt(1, move || {
@@ -83,20 +85,36 @@ pub(crate) fn run(arguments: &Put) -> Result<(), Failure> {
         .report(&arguments.name, shards, &putter.keys, unacknowledged);
     match ended {
         Err(failure) if unacknowledged > 0 => Err(Failure {
-            exit: failure.exit,
             text: format!(
-                "{failure}; {} records were read and not acknowledged",
-                show_count(unacknowledged)
+                "{failure}; {} read and not acknowledged",
+                show_counted(unacknowledged, "record")
             ),
+            ..failure
         }),
         Err(failure) => Err(failure),
         Ok(()) if putter.counts.too_long > 0 => Err(Failure::refused(format!(
-            "{} of {} lines were over {} bytes with their key and were not sent",
+            "{} of {} not sent: over {} bytes with the key",
             show_count(putter.counts.too_long),
-            show_count(putter.counts.lines),
+            show_counted(putter.counts.lines, "line"),
             show_count(u64::from(RECORD_BYTES_MAX))
         ))),
         Ok(()) => Ok(()),
+    }
+}
+
+/// What the stream is like. A server that takes no more connections now is asked again.
+fn describe_patiently(arguments: &Put) -> Result<StreamDescription, Failure> {
+    let give_up = clock::now() + arguments.retry_for;
+    loop {
+        let described = Client::connect(&arguments.server.server)
+            .and_then(|mut client| client.describe_active(&arguments.name));
+        match described {
+            Err(failure) if failure.is_busy && clock::now() < give_up => {
+                // No event tells when there is room.
+                thread::park_timeout(BUSY_PAUSE);
+            }
+            outcome => return outcome,
+        }
     }
 }
 
@@ -191,7 +209,7 @@ impl<'a> Putter<'a> {
         self.counts.lines += 1;
         let data = match line {
             Line::TooLong { bytes } => {
-                self.too_long(bytes);
+                self.too_long(bytes, None);
                 return Ok(());
             }
             Line::Whole(data) => data,
@@ -206,8 +224,8 @@ impl<'a> Putter<'a> {
         };
         let bytes = key.len() + data.len();
         if bytes > RECORD_BYTES_MAX as usize {
-            drop(key);
-            self.too_long(bytes as u64);
+            let key = key.len() as u64;
+            self.too_long(data.len() as u64, Some(key));
             return Ok(());
         }
         let hash = HashKey::of_partition_key(&key);
@@ -222,13 +240,15 @@ impl<'a> Putter<'a> {
         self.send_if_due(slot, now)
     }
 
-    fn too_long(&mut self, bytes: u64) {
+    fn too_long(&mut self, bytes: u64, key: Option<u64>) {
         self.counts.too_long += 1;
         if self.counts.too_long <= REPORTED_LINES_MAX {
             eprintln!(
-                "weir: line {} not sent: {} bytes with its key, at most {} fit a record",
+                "weir: line {} not sent: {}{}, at most {} with the key fit a record",
                 self.counts.lines,
-                show_count(bytes),
+                show_counted(bytes, "byte"),
+                key.map(|key| format!(" and {} of key", show_count(key)))
+                    .unwrap_or_default(),
                 show_count(u64::from(RECORD_BYTES_MAX))
             );
         }

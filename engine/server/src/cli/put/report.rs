@@ -4,7 +4,7 @@ use weir_protocol::model::StreamName;
 use weir_protocol::wire::error::ErrorCode;
 
 use super::keys::Keys;
-use crate::units::show_count;
+use crate::units::{show_count, show_counted};
 
 /// What became of the lines.
 #[derive(Debug, Default)]
@@ -27,31 +27,33 @@ impl Counts {
             format!("{} NOT acknowledged", show_count(missing))
         };
         eprintln!(
-            "weir: {} records of {} bytes of data stored in {stream} on {} shards, {acknowledged}",
-            show_count(self.records),
-            show_count(self.bytes),
-            show_count(shards as u64),
+            "weir: {} of {} of data stored in {stream} on {}, {acknowledged}",
+            show_counted(self.records, "record"),
+            show_counted(self.bytes, "byte"),
+            show_counted(shards as u64, "shard"),
         );
-        for (count, what) in [
-            (self.too_long, "lines were too long and were not sent"),
-            (self.empty, "empty lines were skipped"),
+        for (count, noun, what) in [
+            (self.empty, "empty line", "skipped"),
             (
                 self.left_out,
-                "lines did not match the pattern and were skipped",
+                "line",
+                "without a match of the pattern skipped",
             ),
             (
                 keys.unmatched - self.left_out,
-                "lines did not match the pattern and got the key of --no-match-key",
+                "line",
+                "without a match of the pattern got the key of --no-match-key",
             ),
-            (keys.converted, "keys were not UTF-8 and were converted"),
-            (keys.cut, "keys were cut to 256 characters"),
+            (keys.converted, "key", "not UTF-8, converted"),
+            (keys.cut, "key", "cut to 256 characters"),
             (
                 self.resent,
-                "records were refused or left unanswered at first and sent again",
+                "record",
+                "refused or left unanswered at first, sent again",
             ),
         ] {
             if count > 0 {
-                eprintln!("weir: {} {what}", show_count(count));
+                eprintln!("weir: {} {what}", show_counted(count, noun));
             }
         }
     }
