@@ -279,7 +279,7 @@ pub fn show_size(bytes: u64) -> String {
 pub fn show_size_about(bytes: u64) -> String {
     for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB")] {
         if bytes >> shift > 0 {
-            let tenths = u128::from(bytes) * 10 >> shift;
+            let tenths = (u128::from(bytes) * 10) >> shift;
             return format!("{}.{}{unit}", tenths / 10, tenths % 10);
         }
     }

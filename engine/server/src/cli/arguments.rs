@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use weir_protocol::limits::{BATCH_RECORDS_MAX, STREAM_SHARDS_MAX};
+use weir_protocol::limits::{
+    BATCH_RECORDS_MAX, RETENTION_MS_MAX, RETENTION_MS_MIN, STREAM_SHARDS_MAX,
+};
 use weir_protocol::model::{PartitionKey, ShardIndex, StreamMode, StreamName};
 
 use crate::units;
@@ -152,7 +154,7 @@ pub(crate) struct Create {
     #[arg(long, value_enum, default_value_t = Mode::OnDemand)]
     pub mode: Mode,
     /// How long records are kept, for example 24h [default: 24h]
-    #[arg(long, value_parser = units::millis, value_name = "TIME")]
+    #[arg(long, value_parser = retention, value_name = "TIME")]
     pub retention: Option<u64>,
     /// Keep at most this much, for example 50GiB; the oldest records go first
     #[arg(long, value_parser = some_size, value_name = "SIZE")]
@@ -171,13 +173,26 @@ pub(crate) struct Set {
     #[arg(long, value_enum)]
     pub mode: Option<Mode>,
     /// How long records are kept, for example 7d
-    #[arg(long, value_parser = units::millis, value_name = "TIME")]
+    #[arg(long, value_parser = retention, value_name = "TIME")]
     pub retention: Option<u64>,
     /// Keep at most this much, for example 50GiB; "none" or 0B lifts the cap
     #[arg(long, value_parser = size_or_none, value_name = "SIZE")]
     pub retain_bytes: Option<u64>,
     #[command(flatten)]
     pub show: OutputArguments,
+}
+
+fn retention(text: &str) -> Result<u64, String> {
+    let millis = units::millis(text).map_err(|error| error.to_string())?;
+    if (RETENTION_MS_MIN..=RETENTION_MS_MAX).contains(&millis) {
+        return Ok(millis);
+    }
+    Err(format!(
+        "{} is not a retention: expected {} to {}",
+        units::show_millis(millis),
+        units::show_millis(RETENTION_MS_MIN),
+        units::show_millis(RETENTION_MS_MAX)
+    ))
 }
 
 fn some_size(text: &str) -> Result<u64, String> {

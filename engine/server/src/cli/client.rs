@@ -206,8 +206,9 @@ impl Client {
 
     fn ask(&mut self, request: &Request<'_>) -> Result<Answer, Failure> {
         self.session.request(request, ());
+        // A server that is busy says so and hangs up: then the words lie ready to be read.
         let sent = self.socket.write_all(self.session.outgoing());
-        sent.map_err(|error| lost(&self.server, &error))?;
+        let mut unsent = sent.err();
         let count = self.session.outgoing().len();
         self.session.sent(count);
         let mut piece = vec![0; 64 * 1024];
@@ -227,7 +228,7 @@ impl Client {
                 Ok(0) => return Err(lost(&self.server, &ErrorKind::UnexpectedEof.into())),
                 Ok(count) => self.session.received(&piece[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(lost(&self.server, &error)),
+                Err(error) => return Err(lost(&self.server, &unsent.take().unwrap_or(error))),
             }
         }
     }
