@@ -207,8 +207,13 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                     log.inner.kick.notify();
                 }
                 Err(error) => {
+                    // While the log is being reopened there is nothing left to fail but that.
+                    if state.mode == Mode::Failed {
+                        state.mode = Mode::ReadOnly;
+                    }
                     drop(state);
                     log.fault(&format!("writing a segment header failed: {error}"));
+                    log.inner.kick.notify();
                 }
             }
         });

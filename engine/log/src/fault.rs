@@ -8,13 +8,20 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use weir_protocol::model::Position;
+use weir_protocol::model::{Offset, Position};
 use weir_reactor::{Lane, Reactor};
 
 use crate::discipline::Discipline;
 use crate::log::{FileOf, Log, Mode, SegmentEnd};
 use crate::seal::write_all;
 use crate::segment::{SegmentHeader, StartEntry};
+
+/// A segment that nothing durable went into, and the header that will say so.
+struct VoidSegment<R: Reactor> {
+    file: Rc<FileOf<R>>,
+    slot: u32,
+    header: Vec<u8>,
+}
 
 const FAULTS_MAX: usize = 3;
 const FAULTS_WITHIN: Duration = Duration::from_mins(10);
@@ -89,14 +96,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             }
             self.inner.quiet.after(seen).await;
         }
-        // Segments that nothing durable went into are void: newest first, so that a crash between
-        // leaves a log that recovery reads the same way.
-        while let Some((file, slot, header)) = self.last_void_segment() {
-            write_all::<R>(&file, &header, 0).await?;
-            let mut state = self.inner.state.borrow_mut();
-            state.segments.pop_back();
-            state.pool.give_back(slot);
-        }
+        let void = self.take_void_segments();
         self.end_at_durable_mark();
         while self.oldest_is_full() {
             self.seal_oldest(false).await?;
@@ -109,21 +109,27 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             self.inner.pool.notify();
             self.inner.pool_ready.after(seen).await;
         }
-        let mut state = self.inner.state.borrow_mut();
-        for shard in state.shards.values_mut() {
-            // Out of epochs: the shard refuses appends with `Exhausted` once its count is used up.
-            shard.next = shard
-                .next
-                .next_epoch()
-                .unwrap_or(weir_protocol::model::Offset::MAX);
+        self.begin_next_epoch();
+        // The header's start table is what makes the new epochs durable: no number of theirs may be
+        // handed out before.
+        loop {
+            let seen = self.inner.kick.count();
+            if self.inner.state.borrow().mode != Mode::Failed {
+                let what = "the new segment's header could not be written";
+                return Err(io::Error::other(what));
+            }
+            if self.inner.state.borrow().active().header_ready {
+                break;
+            }
+            self.inner.kick.after(seen).await;
         }
-        self.begin_segment(&mut state);
-        let since = state.active().ordinal;
-        for shard in state.shards.values_mut() {
-            shard.since = shard.since.min(since);
+        // Only now: until then a void segment's start table may be the only durable note of the
+        // epochs that were in use.
+        for segment in void {
+            write_all::<R>(&segment.file, &segment.header, 0).await?;
+            self.inner.state.borrow_mut().pool.give_back(segment.slot);
         }
-        state.mode = Mode::Open;
-        drop(state);
+        self.inner.state.borrow_mut().mode = Mode::Open;
         tracing::info!(log = self.inner.log.0, "log reopened with new epochs");
         for event in [&self.inner.kick, &self.inner.room, &self.inner.seal] {
             event.notify();
@@ -131,14 +137,38 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         Ok(())
     }
 
-    /// The newest segment if nothing durable went into it, with the header that says so.
-    fn last_void_segment(&self) -> Option<(Rc<FileOf<R>>, u32, Vec<u8>)> {
-        let state = self.inner.state.borrow();
-        let last = state.segments.back()?;
+    /// Takes out the segments that nothing durable went into.
+    fn take_void_segments(&self) -> Vec<VoidSegment<R>> {
+        let mut state = self.inner.state.borrow_mut();
         let identity = self.inner.identity;
-        let header = SegmentHeader::void(identity, self.inner.log, last.generation, last.ordinal);
-        let is_void = state.durable <= last.base(identity.segment_bytes);
-        is_void.then(|| (Rc::clone(&last.file), last.slot, header))
+        let mut void = Vec::new();
+        while let Some(last) = state.segments.back() {
+            if state.durable > last.base(identity.segment_bytes) {
+                break;
+            }
+            let (generation, ordinal) = (last.generation, last.ordinal);
+            void.push(VoidSegment {
+                file: Rc::clone(&last.file),
+                slot: last.slot,
+                header: SegmentHeader::void(identity, self.inner.log, generation, ordinal),
+            });
+            state.segments.pop_back();
+        }
+        void
+    }
+
+    /// Raises every shard's epoch and begins the segment whose header says so.
+    fn begin_next_epoch(&self) {
+        let mut state = self.inner.state.borrow_mut();
+        for shard in state.shards.values_mut() {
+            // Out of epochs: the shard refuses appends with `Exhausted` once its count is used up.
+            shard.next = shard.next.next_epoch().unwrap_or(Offset::MAX);
+        }
+        self.begin_segment(&mut state);
+        let since = state.active().ordinal;
+        for shard in state.shards.values_mut() {
+            shard.since = shard.since.min(since);
+        }
     }
 
     /// Ends the newest segment where its durable frames end.

@@ -245,13 +245,13 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             let seen = self.inner.kick.count();
             {
                 let state = self.inner.state.borrow();
-                if state.active().header_ready {
-                    return Ok(());
-                }
                 if state.mode != Mode::Open {
                     return Err(io::Error::other(
                         "writing the first segment's header failed",
                     ));
+                }
+                if state.active().header_ready {
+                    return Ok(());
                 }
             }
             self.inner.kick.after(seen).await;

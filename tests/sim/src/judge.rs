@@ -83,9 +83,8 @@ impl Judge {
 
     /// The log gave numbers to a batch: they must be new, and rise.
     ///
-    /// Once bytes were damaged on purpose, numbers and times that nobody was told of may come again:
-    /// the damage may have taken the only note of how far they went. What was acknowledged or seen
-    /// may not.
+    /// Once bytes were damaged on purpose, arrival times may run backwards: the damage may have taken
+    /// the newest one.
     pub fn handed_out(
         &mut self,
         shard: ShardId,
@@ -95,9 +94,6 @@ impl Judge {
         damaged: bool,
     ) {
         let ledger = self.shards.entry(shard).or_default();
-        if damaged && ledger.must_exist.range(first..).next().is_none() {
-            ledger.handed_out.split_off(&first);
-        }
         if let Some((last, _)) = ledger.handed_out.last_key_value()
             && *last >= first
         {
