@@ -104,8 +104,10 @@ for shard, numbers in placed.items():
 assert total == RECORDS + 1, total
 
 # At a time: what came later, and only that.
-time.sleep(0.05)
-cut = datetime.datetime.now(datetime.timezone.utc)
+# botocore sends whole seconds, so the cut is one, and nothing before it lies in the same second.
+second = int(time.time()) + 1
+time.sleep(second - time.time() + 0.01)
+cut = datetime.datetime.fromtimestamp(second, datetime.timezone.utc)
 late = client.put_record(StreamName="boto", Data=b"late", PartitionKey="key 0")
 found = read("boto", late["ShardId"], ShardIteratorType="AT_TIMESTAMP", Timestamp=cut)
 assert [record["Data"] for record in found] == [b"late"], found
