@@ -52,7 +52,12 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 continue;
             };
             entry.live_bytes = Some(live_bytes);
-            entry.look_again = look_again;
+            // A dead one that has to stay for now, or that the catalog does not let go, is due again.
+            entry.look_again = if live_bytes == 0 {
+                Timestamp::ZERO
+            } else {
+                look_again
+            };
             entry.looked_at = deletions;
             if !entry.owned {
                 if !is_read_here {

@@ -79,7 +79,11 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             self.inner.reactor.spawn(Lane::Background, async move {
                 if let Err(error) = log.reopen().await {
                     tracing::error!(log = log.inner.log.0, %error, "log stays read-only");
-                    log.inner.state.borrow_mut().mode = Mode::ReadOnly;
+                    let mut state = log.inner.state.borrow_mut();
+                    if state.mode == Mode::Failed {
+                        state.mode = Mode::ReadOnly;
+                    }
+                    drop(state);
                     log.inner.room.notify();
                 }
             });
@@ -103,6 +107,9 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         }
         loop {
             let seen = self.inner.pool_ready.count();
+            if self.inner.state.borrow().mode != Mode::Failed {
+                return Err(io::Error::other("the log was closed while it was reopened"));
+            }
             if self.inner.state.borrow().pool.has_ready() {
                 break;
             }
@@ -129,7 +136,13 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             write_all::<R>(&segment.file, &segment.header, 0).await?;
             self.inner.state.borrow_mut().pool.give_back(segment.slot);
         }
-        self.inner.state.borrow_mut().mode = Mode::Open;
+        {
+            let mut state = self.inner.state.borrow_mut();
+            if state.mode != Mode::Failed {
+                return Err(io::Error::other("the log was closed while it was reopened"));
+            }
+            state.mode = Mode::Open;
+        }
         tracing::info!(log = self.inner.log.0, "log reopened with new epochs");
         for event in [&self.inner.kick, &self.inner.room, &self.inner.seal] {
             event.notify();
