@@ -8,8 +8,18 @@ use weir_reactor::Reactor;
 use weir_stream::{ControlError, Engine, Stream};
 
 use crate::error::{About, ServiceError};
+use crate::http::EventBody;
 use crate::identity::Identity;
 use crate::seal::Seal;
+
+/// What an action answers with a 200.
+pub(crate) enum Reply {
+    /// A document, or nothing.
+    Body(Vec<u8>),
+    /// A stream of events.
+    #[expect(dead_code, reason = "SubscribeToShard comes next")]
+    Events(EventBody),
+}
 
 /// What an action works with.
 #[derive(Clone, Copy)]

@@ -13,10 +13,12 @@ use hyper::body::Incoming;
 use weir_reactor::{Reactor, Socket};
 use weir_stream::Engine;
 
-use crate::call::{Call, Ids};
+use crate::call::{Call, Ids, Reply};
 use crate::clock_text;
 use crate::error::{ErrorKind, ServiceError};
-use crate::http::{Ceiling, CollectError, Lease, LeasedBody, collect, discard, serve_http1};
+use crate::http::{
+    AnswerBody, Ceiling, CollectError, Lease, LeasedBody, collect, discard, serve_http1,
+};
 use crate::identity::{Identity, identify};
 use crate::json;
 use crate::member::Members;
@@ -24,6 +26,7 @@ use crate::seal::Seal;
 use crate::target::Operation;
 
 const JSON: &str = "application/x-amz-json-1.1";
+const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 const PLAIN_JSON: &str = "application/json";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const EXTENDED_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -112,7 +115,7 @@ impl<R: Reactor> Gateway<R> {
 struct Answer {
     status: StatusCode,
     content_type: Option<&'static str>,
-    body: Vec<u8>,
+    body: Reply,
     /// Whether the connection must end, because the request's body was not read.
     close: bool,
 }
@@ -122,7 +125,7 @@ impl Answer {
         Self {
             status: StatusCode::from_u16(status).expect("statuses are constants"),
             content_type: Some(JSON),
-            body,
+            body: Reply::Body(body),
             close: false,
         }
     }
@@ -135,7 +138,16 @@ impl Answer {
         Self {
             status,
             content_type: None,
-            body: body.as_bytes().to_vec(),
+            body: Reply::Body(body.as_bytes().to_vec()),
+            close: false,
+        }
+    }
+
+    fn events(body: Reply) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type: Some(EVENT_STREAM),
+            body,
             close: false,
         }
     }
@@ -147,7 +159,7 @@ impl Answer {
 }
 
 impl<R: Reactor> Shared<R> {
-    async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<LeasedBody> {
+    async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
         let (head, mut body) = request.into_parts();
         let origin = head.headers.contains_key(header::ORIGIN);
         let preflight = origin && head.method == Method::OPTIONS;
@@ -218,7 +230,8 @@ impl<R: Reactor> Shared<R> {
             Err(error) => Err(error),
         };
         match result {
-            Ok(body) => Answer::json(200, body),
+            Ok(Reply::Body(body)) => Answer::json(200, body),
+            Ok(events) => Answer::events(events),
             Err(error) => {
                 if error.kind == ErrorKind::InternalFailure {
                     let text = error.text.as_deref().unwrap_or_default();
@@ -230,9 +243,13 @@ impl<R: Reactor> Shared<R> {
     }
 
     /// Adds the headers that every answer has.
-    fn dress(&self, answer: Answer, preflight: bool) -> Response<LeasedBody> {
+    fn dress(&self, answer: Answer, preflight: bool) -> Response<AnswerBody> {
         let id = |text: String| HeaderValue::try_from(text).expect("ids are plain ASCII");
-        let mut response = Response::new(LeasedBody::new(answer.body, &self.ceiling));
+        let body = match answer.body {
+            Reply::Body(bytes) => AnswerBody::Whole(LeasedBody::new(bytes, &self.ceiling)),
+            Reply::Events(events) => AnswerBody::Events(events),
+        };
+        let mut response = Response::new(body);
         *response.status_mut() = answer.status;
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, id(self.ids.uuid()));
@@ -371,7 +388,10 @@ mod tests {
     fn refusal(content_type: &str, target: &str, empty: bool) -> Option<(u16, String)> {
         let operation = Operation::of_target(target);
         let answer = refuse_form(content_type, target, operation, empty)?;
-        let body = String::from_utf8(answer.body).unwrap();
+        let Reply::Body(body) = answer.body else {
+            panic!("a whole body was expected")
+        };
+        let body = String::from_utf8(body).unwrap();
         Some((answer.status.as_u16(), body))
     }
 

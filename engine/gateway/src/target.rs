@@ -3,7 +3,7 @@
 use weir_reactor::Reactor;
 
 use crate::action;
-use crate::call::Call;
+use crate::call::{Call, Reply};
 use crate::error::ServiceError;
 use crate::member::Members;
 
@@ -47,13 +47,13 @@ impl Operation {
         })
     }
 
-    /// Runs the action; its answer is the body of a 200.
+    /// Runs the action; its answer comes with a 200.
     pub(crate) async fn run<R: Reactor>(
         self,
         call: Call<'_, R>,
         members: Members<'_>,
-    ) -> Result<Vec<u8>, ServiceError> {
-        match self {
+    ) -> Result<Reply, ServiceError> {
+        let body = match self {
             Self::CreateStream => action::create_stream::answer(call, members).await,
             Self::DeleteStream => action::delete_stream::answer(call, members).await,
             Self::DescribeStream => action::describe_stream::answer(call, members),
@@ -64,7 +64,8 @@ impl Operation {
             Self::ListStreams => action::list_streams::answer(call, members),
             Self::PutRecord => action::put_record::answer(call, members).await,
             Self::PutRecords => action::put_records::answer(call, members).await,
-        }
+        };
+        body.map(Reply::Body)
     }
 }
 

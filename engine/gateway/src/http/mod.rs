@@ -20,8 +20,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use weir_reactor::{Reactor, Socket};
 
-pub use body::LeasedBody;
-pub(crate) use body::{Ceiling, CollectError, Lease, collect, discard};
+pub use body::{AnswerBody, LeasedBody};
+pub(crate) use body::{Ceiling, CollectError, EventBody, Lease, collect, discard};
 use pulse::Pulse;
 use socket_io::SocketIo;
 
