@@ -11,6 +11,10 @@ use super::{Offset, ShardIndex, Timestamp};
 /// As 47 hex digits, from the left: `2`, nine of the shard's creation time in seconds, one of the
 /// shard index's low nibble, sixteen of the sequence index, `00`, nine of the record's time in
 /// seconds, eight of the shard index, and the version `2`.
+///
+/// Beside records, a number can stand for *progress*: everything before an offset was given out.
+/// Such a number has `01` for the `00`. So it is larger than the number of the record before that
+/// place, however late that one came, and smaller than the one of the record behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SequenceNumber {
     high: u64,
@@ -29,6 +33,8 @@ const SECONDS_MASK: u64 = (1 << 36) - 1;
 /// Times at or above this many seconds are refused, as AWS does.
 const SECONDS_END: u64 = 16_025_175_000;
 const INDEX_CLOSED: u64 = 0x7fff_ffff_ffff_ffff;
+/// Marks progress, in the eight bits between index and time that are zero otherwise.
+const PROGRESS: u128 = 1 << 72;
 
 impl SequenceNumber {
     /// The number of the record at `offset`: its index is the offset plus one.
@@ -49,6 +55,18 @@ impl SequenceNumber {
     /// A closed shard's ending number.
     pub fn of_shard_end(shard: ShardIndex, created: Timestamp, closed: Timestamp) -> Self {
         Self::build(shard, created, INDEX_CLOSED, closed)
+    }
+
+    /// The number that says at `time` that every record before `next` was given out.
+    pub fn of_progress(
+        shard: ShardIndex,
+        created: Timestamp,
+        next: Offset,
+        time: Timestamp,
+    ) -> Self {
+        let mut number = Self::build(shard, created, next.get(), time);
+        number.low |= PROGRESS;
+        number
     }
 
     fn build(shard: ShardIndex, created: Timestamp, index: u64, time: Timestamp) -> Self {
@@ -73,6 +91,12 @@ impl SequenceNumber {
             0 | INDEX_CLOSED => None,
             index => Offset::new(index - 1),
         }
+    }
+
+    /// Whether this number stands for progress; then [`Self::offset`] is the one of the record
+    /// before the place that was reached.
+    pub fn is_progress(self) -> bool {
+        self.low & PROGRESS != 0
     }
 
     /// The shard that this number encodes.
@@ -118,11 +142,11 @@ impl SequenceNumber {
             return Ok(Self { high: 0, low: 0 });
         }
         let whole = high >> 56 == 2 && low & 0xf == 2;
-        let zeros = (low >> 72) as u8 == 0;
+        let mark = (low >> 72) as u8 <= 1;
         let nibble = (high >> 16) & 0xf == u64::from(number.shard().0 & 0xf);
         let times =
             number.time().as_secs() < SECONDS_END && number.shard_created().as_secs() < SECONDS_END;
-        if whole && zeros && nibble && times && number.index() >> 63 == 0 {
+        if whole && mark && nibble && times && number.index() >> 63 == 0 {
             Ok(number)
         } else {
             Err(invalid())
@@ -178,6 +202,14 @@ mod tests {
     }
 
     #[test]
+    fn progress_at_the_start_of_a_shard_names_no_record() {
+        let start = SequenceNumber::of_progress(ShardIndex(0), CREATED, Offset::ZERO, CREATED);
+        assert!(start > SequenceNumber::of_shard_start(ShardIndex(0), CREATED));
+        assert_eq!(start.offset(), None);
+        assert_eq!(start.index(), 0);
+    }
+
+    #[test]
     fn what_is_no_number_is_refused() {
         for text in [
             "",
@@ -212,6 +244,28 @@ mod tests {
             prop_assert_eq!(back.offset(), Some(offset));
             prop_assert_eq!(back.shard(), ShardIndex(shard));
             prop_assert_eq!(back.time().as_secs(), arrival.as_secs());
+        }
+
+        #[test]
+        fn progress_lies_between_two_records(
+            raw in 1_u64..1 << 62,
+            early in 1_700_000_000_000_u64..1_800_000_000_000,
+            late in 1_700_000_000_000_u64..1_800_000_000_000,
+            later in 0_u64..1_000_000,
+        ) {
+            let at = |raw, time| SequenceNumber::of_record(
+                ShardIndex(3), CREATED, Offset::new(raw).unwrap(), Timestamp::from_millis(time));
+            let next = Offset::new(raw).unwrap();
+            let progress = |time| SequenceNumber::of_progress(
+                ShardIndex(3), CREATED, next, Timestamp::from_millis(time));
+            let reached = progress(early);
+            prop_assert!(at(raw - 1, late) < reached);
+            prop_assert!(reached < at(raw, late));
+            prop_assert!(reached <= progress(early + later));
+            let back = SequenceNumber::parse(&reached.to_string()).unwrap();
+            prop_assert_eq!(back, reached);
+            prop_assert!(back.is_progress() && !at(raw, late).is_progress());
+            prop_assert_eq!(back.offset(), Offset::new(raw - 1));
         }
 
         #[test]

@@ -184,7 +184,10 @@ fn at_number(
         return Err(refuse(" because it did not come from this stream."));
     }
     Ok(match number.offset() {
-        Some(offset) if after => Offset::new(offset.get() + 1).unwrap_or(Offset::MAX),
+        // A number of progress stands for a place behind its record, however it is asked for.
+        Some(offset) if after || number.is_progress() => {
+            Offset::new(offset.get() + 1).unwrap_or(Offset::MAX)
+        }
         Some(offset) => offset,
         // The start of the shard, or its end: the one before all records, the other after.
         None if number.index() == 0 => Offset::ZERO,
@@ -247,6 +250,15 @@ mod tests {
             place_of(r#""ShardIteratorType":"AT_TIMESTAMP","Timestamp":-5"#),
             Ok(Place::Seek(ReadFrom::Time(Timestamp::ZERO)))
         );
+    }
+
+    #[test]
+    fn progress_neither_repeats_nor_skips_a_record() {
+        let next = Offset::new(42).unwrap();
+        let number = SequenceNumber::of_progress(ShardIndex(1), example::CREATED, next, NOW);
+        for kind in ["AT_SEQUENCE_NUMBER", "AFTER_SEQUENCE_NUMBER"] {
+            assert_eq!(by_number(kind, &number.to_string()), Ok(Place::At(next)));
+        }
     }
 
     #[test]
