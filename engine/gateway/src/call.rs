@@ -7,10 +7,12 @@ use weir_protocol::model::Timestamp;
 use weir_reactor::Reactor;
 use weir_stream::{ControlError, Engine, Stream};
 
+use crate::encoding::Encoding;
 use crate::error::{About, ServiceError};
 use crate::http::EventBody;
 use crate::identity::Identity;
 use crate::seal::Seal;
+use crate::writer::Writer;
 
 /// What an action answers with a 200.
 pub(crate) enum Reply {
@@ -28,9 +30,16 @@ pub(crate) struct Call<'c, R: Reactor> {
     pub(crate) seal: &'c Seal,
     pub(crate) ids: &'c Ids,
     pub(crate) identity: &'c Identity,
+    /// How the answer is written.
+    pub(crate) encoding: Encoding,
 }
 
 impl<R: Reactor> Call<'_, R> {
+    /// Begins an answer of about `bytes`.
+    pub(crate) fn writer(&self, bytes: usize) -> Writer {
+        Writer::new(self.encoding, bytes)
+    }
+
     /// The wall clock.
     pub(crate) fn now(&self) -> Timestamp {
         self.engine.wall()

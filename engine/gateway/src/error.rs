@@ -5,7 +5,8 @@
 use weir_protocol::model::{ShardIndex, StreamStatus};
 use weir_stream::{AppendError, ControlError, ReadError};
 
-use crate::json;
+use crate::encoding::Encoding;
+use crate::writer::Writer;
 
 /// An error's kind; its name is what SDKs look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,8 +89,8 @@ impl ServiceError {
 
     /// The body. Mistyped members are told with a capital `Message`: AWS's own slip, which client
     /// tests pin.
-    pub(crate) fn to_json(&self) -> Vec<u8> {
-        let mut out = json::Writer::default();
+    pub(crate) fn to_body(&self, encoding: Encoding) -> Vec<u8> {
+        let mut out = Writer::new(encoding, 128);
         out.open_map().member("__type").plain(self.kind.name());
         if let Some(text) = &self.text {
             let capital = self.kind == ErrorKind::Serialization;
@@ -248,7 +249,7 @@ mod tests {
     };
 
     fn body(error: &ServiceError) -> String {
-        String::from_utf8(error.to_json()).unwrap()
+        String::from_utf8(error.to_body(Encoding::Json)).unwrap()
     }
 
     #[test]

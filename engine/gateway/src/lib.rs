@@ -9,8 +9,10 @@
 mod action;
 mod arn;
 mod call;
+mod cbor;
 mod clock_text;
 mod document;
+mod encoding;
 mod error;
 mod gateway;
 pub mod http;
@@ -23,5 +25,6 @@ mod seal;
 mod stream_reference;
 mod target;
 mod validation;
+mod writer;
 
 pub use gateway::{Gateway, GatewaySettings};

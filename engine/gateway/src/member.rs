@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use base64_simd::STANDARD;
 
 use crate::document::Value;
+use crate::encoding::Encoding;
 use crate::error::{ErrorKind, ServiceError};
 
 const LIST_START: &str = "Start of list found where not expected";
@@ -21,26 +22,41 @@ const ECHO_CHARS_MAX: usize = 1024;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Members<'v> {
     members: &'v [(Cow<'v, str>, Value<'v>)],
+    encoding: Encoding,
 }
 
-/// Bytes that came as base64, checked but not decoded: they are decoded once, where they are kept.
+/// Bytes as they came; base64 is checked but not decoded: that happens once, where they are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Blob<'v> {
-    text: &'v str,
-    bytes: usize,
+pub(crate) enum Blob<'v> {
+    /// Of JSON, and of a CBOR client that writes text.
+    Base64 {
+        text: &'v str,
+        /// Length of the decoded bytes.
+        bytes: usize,
+    },
+    /// Of CBOR.
+    Raw(&'v [u8]),
 }
 
 impl Blob<'_> {
     /// Length of the decoded bytes.
     pub(crate) fn bytes(self) -> usize {
-        self.bytes
+        match self {
+            Self::Base64 { bytes, .. } => bytes,
+            Self::Raw(raw) => raw.len(),
+        }
     }
 
     /// Decodes into `out`, which is exactly as long as [`Self::bytes`] says.
     pub(crate) fn decode_into(self, out: &mut [u8]) {
-        assert_eq!(out.len(), self.bytes, "the caller made room for the blob");
-        let decoded = STANDARD.decode(self.text.as_bytes(), base64_simd::Out::from_slice(out));
-        assert!(decoded.is_ok(), "the blob was checked when it was read");
+        assert_eq!(out.len(), self.bytes(), "the caller made room for the blob");
+        match self {
+            Self::Base64 { text, .. } => {
+                let decoded = STANDARD.decode(text.as_bytes(), base64_simd::Out::from_slice(out));
+                assert!(decoded.is_ok(), "the blob was checked when it was read");
+            }
+            Self::Raw(raw) => out.copy_from_slice(raw),
+        }
     }
 }
 
@@ -50,22 +66,26 @@ fn mistyped(text: impl Into<String>) -> ServiceError {
 
 impl<'v> Members<'v> {
     /// The members of the request itself.
-    pub(crate) fn of_request(body: &'v Value<'v>) -> Result<Self, ServiceError> {
+    pub(crate) fn of_request(
+        body: &'v Value<'v>,
+        encoding: Encoding,
+    ) -> Result<Self, ServiceError> {
         match body {
-            Value::Map(members) => Ok(Self { members }),
+            Value::Map(members) => Ok(Self { members, encoding }),
             Value::List(_) => Err(mistyped(LIST_START)),
             _ => Err(ServiceError::without_text(ErrorKind::Serialization)),
         }
     }
 
     /// The members of a list's item or of a member; a null has none.
-    pub(crate) fn of(value: &'v Value<'v>) -> Result<Self, ServiceError> {
-        match value {
-            Value::Null => Ok(Self { members: &[] }),
-            Value::Map(members) => Ok(Self { members }),
-            Value::List(_) => Err(mistyped(LIST_START)),
-            _ => Err(mistyped("Expected null")),
-        }
+    pub(crate) fn inner(self, value: &'v Value<'v>) -> Result<Self, ServiceError> {
+        let members: &[_] = match value {
+            Value::Null => &[],
+            Value::Map(members) => members,
+            Value::List(_) => return Err(mistyped(LIST_START)),
+            _ => return Err(mistyped("Expected null")),
+        };
+        Ok(Self { members, ..self })
     }
 
     fn get(self, name: &str) -> Option<&'v Value<'v>> {
@@ -117,9 +137,10 @@ impl<'v> Members<'v> {
     pub(crate) fn time_ms(self, name: &str) -> Result<Option<i64>, ServiceError> {
         match self.get(name) {
             None | Some(Value::Null) => Ok(None),
-            Some(Value::Integer(seconds)) => Ok(Some(seconds.saturating_mul(1000))),
-            // A float's cast saturates, and NaN, which JSON cannot say, would become zero.
-            Some(Value::Float(seconds)) => Ok(Some((seconds * 1000.0).round() as i64)),
+            Some(Value::Time(millis)) => Ok(Some(*millis)),
+            Some(Value::Integer(units)) => Ok(Some(units.saturating_mul(self.unit_ms()))),
+            // A float's cast saturates, and NaN, which JSON cannot say, becomes zero.
+            Some(Value::Float(units)) => Ok(Some((units * self.unit_ms() as f64).round() as i64)),
             Some(Value::Text(_)) => Err(mistyped(
                 "class java.lang.String can not be converted to milliseconds since epoch",
             )),
@@ -130,12 +151,21 @@ impl<'v> Members<'v> {
         }
     }
 
+    /// What a time without a tag counts, in milliseconds.
+    fn unit_ms(self) -> i64 {
+        match self.encoding {
+            Encoding::Json => 1000,
+            Encoding::Cbor => 1,
+        }
+    }
+
     /// Bytes.
     pub(crate) fn blob(self, name: &str) -> Result<Option<Blob<'v>>, ServiceError> {
         match self.get(name) {
             None | Some(Value::Null) => Ok(None),
+            Some(Value::Bytes(raw)) => Ok(Some(Blob::Raw(raw))),
             Some(Value::Text(text)) => match STANDARD.check(text.as_bytes()) {
-                Ok(()) => Ok(Some(Blob {
+                Ok(()) => Ok(Some(Blob::Base64 {
                     text,
                     bytes: decoded_bytes(text.as_bytes()),
                 })),
@@ -157,7 +187,7 @@ impl<'v> Members<'v> {
 
     /// A structure.
     pub(crate) fn structure(self, name: &str) -> Result<Option<Members<'v>>, ServiceError> {
-        self.get(name).map(Members::of).transpose()
+        self.get(name).map(|value| self.inner(value)).transpose()
     }
 
     /// A map from text to text; only its shape is looked at.
@@ -177,6 +207,8 @@ fn not_scalar(found: &Value<'_>, wanted: &str) -> ServiceError {
         Value::Map(_) => return mistyped(MAP_START),
         Value::Boolean(_) => "java.lang.Boolean",
         Value::Text(_) => "java.lang.String",
+        Value::Bytes(_) => "java.nio.HeapByteBuffer",
+        Value::Time(_) => "java.util.Date",
         Value::Integer(_) | Value::Float(_) | Value::Null => {
             "com.amazon.coral.value.json.numbers.TruncatingBigNumber"
         }
@@ -227,7 +259,7 @@ mod tests {
         read: impl FnOnce(Members<'_>) -> Result<T, ServiceError>,
     ) -> String {
         let value = json::parse(body.as_bytes()).unwrap();
-        let members = Members::of_request(&value).unwrap();
+        let members = Members::of_request(&value, Encoding::Json).unwrap();
         let error = read(members).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Serialization);
         error.text.unwrap()
@@ -301,7 +333,7 @@ mod tests {
     #[test]
     fn numbers_saturate_and_floor() {
         let value = json::parse(br#"{"a":1e12,"b":-0.5,"c":99999999999,"d":null}"#).unwrap();
-        let members = Members::of_request(&value).unwrap();
+        let members = Members::of_request(&value, Encoding::Json).unwrap();
         assert_eq!(members.integer("a").unwrap(), Some(INTEGER_MAX));
         assert_eq!(members.integer("b").unwrap(), Some(-1));
         assert_eq!(members.integer("c").unwrap(), Some(INTEGER_MAX));
@@ -311,7 +343,7 @@ mod tests {
     #[test]
     fn times_are_seconds_with_a_fraction() {
         let value = json::parse(br#"{"a":1458755727.016,"b":7,"c":-1.5}"#).unwrap();
-        let members = Members::of_request(&value).unwrap();
+        let members = Members::of_request(&value, Encoding::Json).unwrap();
         assert_eq!(members.time_ms("a").unwrap(), Some(1_458_755_727_016));
         assert_eq!(members.time_ms("b").unwrap(), Some(7_000));
         assert_eq!(members.time_ms("c").unwrap(), Some(-1_500));
@@ -323,7 +355,10 @@ mod tests {
             let text = STANDARD.encode_to_string(data);
             let body = format!("{{\"a\":\"{text}\"}}");
             let value = json::parse(body.as_bytes()).unwrap();
-            let blob = Members::of_request(&value).unwrap().blob("a").unwrap();
+            let blob = Members::of_request(&value, Encoding::Json)
+                .unwrap()
+                .blob("a")
+                .unwrap();
             let blob = blob.unwrap();
             let mut out = vec![0; blob.bytes()];
             blob.decode_into(&mut out);

@@ -67,11 +67,12 @@ impl<'v> StreamReference<'v> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::Encoding;
     use crate::json;
 
     fn resolve(body: &str) -> Result<String, ServiceError> {
         let value = json::parse(body.as_bytes()).unwrap();
-        let reference = StreamReference::read(Members::of_request(&value)?)?;
+        let reference = StreamReference::read(Members::of_request(&value, Encoding::Json)?)?;
         let mut violations = Violations::default();
         reference.validate(&mut violations);
         violations.finish()?;

@@ -115,11 +115,12 @@ pub(crate) async fn answer<R: Reactor>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::Encoding;
     use crate::json;
 
     fn of(body: &str) -> Result<Request, ServiceError> {
         let value = json::parse(body.as_bytes()).unwrap();
-        read(Members::of_request(&value)?)
+        read(Members::of_request(&value, Encoding::Json)?)
     }
 
     #[test]

@@ -8,10 +8,10 @@ use super::shape;
 use crate::call::Call;
 use crate::error::ServiceError;
 use crate::identity::Identity;
-use crate::json::Writer;
 use crate::member::Members;
 use crate::stream_reference::StreamReference;
 use crate::validation::{PAGE, SHARD_NAME, Violations};
+use crate::writer::Writer;
 
 /// Shards of an answer when the client asks for no number.
 const SHARDS_DEFAULT: usize = 100;
@@ -39,10 +39,12 @@ pub(crate) fn answer<R: Reactor>(
         }
     };
     let limit = limit.map_or(SHARDS_DEFAULT, |limit| limit as usize);
-    Ok(describe(&stream, call.identity, after, limit))
+    let out = call.writer(512 + 400 * limit.min(stream.shards.len()));
+    Ok(describe(out, &stream, call.identity, after, limit))
 }
 
 fn describe(
+    mut out: Writer,
     stream: &Stream,
     identity: &Identity,
     after: Option<ShardIndex>,
@@ -55,7 +57,6 @@ fn describe(
     };
     let begin = shards.partition_point(|s| after.is_some_and(|after| s.index <= after));
     let end = shards.len().min(begin.saturating_add(limit));
-    let mut out = Writer::with_capacity(512 + 400 * (end - begin));
     out.open_map().member("StreamDescription").open_map();
     shape::stream_members(&mut out, stream, identity);
     shape::description_members(&mut out, stream);
@@ -72,6 +73,7 @@ fn describe(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::Encoding;
     use serde_json::Value;
 
     fn describe_json(stream: &Stream, after: Option<ShardIndex>, limit: usize) -> Value {
@@ -79,7 +81,8 @@ mod tests {
             account: "000000000000".to_owned(),
             region: "eu-west-1".to_owned(),
         };
-        let bytes = describe(stream, &identity, after, limit);
+        let out = Writer::new(Encoding::Json, 0);
+        let bytes = describe(out, stream, &identity, after, limit);
         serde_json::from_slice::<Value>(&bytes).unwrap()["StreamDescription"].take()
     }
 

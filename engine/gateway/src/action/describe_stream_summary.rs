@@ -7,7 +7,6 @@ use weir_reactor::Reactor;
 use super::shape;
 use crate::call::Call;
 use crate::error::ServiceError;
-use crate::json::Writer;
 use crate::member::Members;
 use crate::stream_reference::StreamReference;
 use crate::validation::Violations;
@@ -27,7 +26,7 @@ pub(crate) fn answer<R: Reactor>(
         StreamStatus::Creating => 0,
         _ => stream.open_shards().count(),
     };
-    let mut out = Writer::with_capacity(512);
+    let mut out = call.writer(512);
     out.open_map().member("StreamDescriptionSummary").open_map();
     shape::stream_members(&mut out, &stream, call.identity);
     shape::description_members(&mut out, &stream);

@@ -11,11 +11,11 @@ use super::shape;
 use crate::call::Call;
 use crate::error::ServiceError;
 use crate::iterator::ShardIterator;
-use crate::json::Writer;
 use crate::member::Members;
 use crate::seal::TOKEN_CHARS_MAX;
 use crate::stream_reference::StreamReference;
 use crate::validation::{PAGE, TextRule, Violations};
+use crate::writer::Writer;
 
 /// Records of an answer when the client asks for no number (AWS API reference).
 const RECORDS_DEFAULT: usize = 10_000;
@@ -82,7 +82,8 @@ pub(crate) async fn answer<R: Reactor>(
         };
         next.seal(call.seal, call.now(), call.ids.next())
     };
-    page.write(&read, next).map_err(|error| {
+    let out = call.writer(1024 + read.batches.len() * 3 / 2);
+    page.write(out, &read, next).map_err(|error| {
         ServiceError::internal(format!("shard {index} of {}: {error}", iterator.name))
     })
 }
@@ -109,10 +110,10 @@ struct Written {
 impl Page<'_> {
     fn write(
         &self,
+        mut out: Writer,
         read: &ReadOwned,
         seal: impl Fn(Offset) -> String,
     ) -> Result<Vec<u8>, BatchError> {
-        let mut out = Writer::with_capacity(1024 + read.batches.len() * 3 / 2);
         out.open_map().member("Records").open_list();
         let written = self.write_records(&read.batches, &mut out)?;
         out.close_list();
@@ -206,9 +207,14 @@ impl Page<'_> {
 mod tests {
     use super::super::shape::example;
     use super::*;
+    use crate::encoding::Encoding;
     use serde_json::Value;
     use weir_protocol::batch::{BatchBuilder, ProducerMark, stamp};
     use weir_stream::Closed;
+
+    fn json() -> Writer {
+        Writer::new(Encoding::Json, 0)
+    }
 
     fn batch(stream: &Stream, first: u64, data: &[&str], arrival: u64) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -234,7 +240,9 @@ mod tests {
             limit,
             now: Timestamp::from_millis(10_000),
         };
-        let bytes = page.write(read, |next| next.get().to_string()).unwrap();
+        let bytes = page
+            .write(json(), read, |next| next.get().to_string())
+            .unwrap();
         serde_json::from_slice(&bytes).unwrap()
     }
 
@@ -349,6 +357,9 @@ mod tests {
             limit: 1,
             now: Timestamp::ZERO,
         };
-        assert!(page.write(&read_of(batches, 1), |_| String::new()).is_err());
+        assert!(
+            page.write(json(), &read_of(batches, 1), |_| String::new())
+                .is_err()
+        );
     }
 }

@@ -8,7 +8,6 @@ use weir_stream::Shard;
 use crate::call::Call;
 use crate::error::{About, ServiceError};
 use crate::iterator::ShardIterator;
-use crate::json::Writer;
 use crate::member::Members;
 use crate::stream_reference::StreamReference;
 use crate::validation::{Pattern, SHARD_NAME, TextRule, Violations};
@@ -93,7 +92,7 @@ pub(crate) async fn answer<R: Reactor>(
         offset,
     };
     let token = iterator.seal(call.seal, call.now(), call.ids.next());
-    let mut out = Writer::with_capacity(512);
+    let mut out = call.writer(512);
     out.open_map().member("ShardIterator").plain(token);
     out.close_map();
     Ok(out.into_bytes())
@@ -199,6 +198,7 @@ fn at_number(
 mod tests {
     use super::super::shape::example;
     use super::*;
+    use crate::encoding::Encoding;
     use crate::json;
 
     const NOW: Timestamp = Timestamp::from_millis(example::CREATED.as_millis() + 60_000);
@@ -211,7 +211,8 @@ mod tests {
         let body = format!("{{\"StreamName\":\"logs\",\"ShardId\":\"1\",{members}}}");
         let value = json::parse(body.as_bytes()).unwrap();
         let stream = example::stream(2);
-        let request = read(Members::of_request(&value).unwrap()).map_err(|e| e.text.unwrap())?;
+        let request = read(Members::of_request(&value, Encoding::Json).unwrap())
+            .map_err(|e| e.text.unwrap())?;
         place(&request, &stream.shards[1], NOW, ABOUT).map_err(|e| e.text.unwrap())
     }
 

@@ -7,11 +7,11 @@ use weir_stream::{Shard, Stream};
 use super::shape;
 use crate::call::Call;
 use crate::error::ServiceError;
-use crate::json::Writer;
 use crate::member::Members;
 use crate::page::{Filter, ShardPage};
 use crate::stream_reference::StreamReference;
 use crate::validation::{NumberRule, PAGE, SHARD_NAME, TextRule, Violations};
+use crate::writer::Writer;
 
 /// Shards of an answer when the client asks for no number.
 const SHARDS_DEFAULT: usize = 1000;
@@ -150,7 +150,8 @@ pub(crate) fn answer<R: Reactor>(
         };
         page.seal(call.seal, call.now(), call.ids.next())
     };
-    Ok(list(&stream, after, filter, request.limit, next))
+    let out = call.writer(64 + 400 * request.limit.min(stream.shards.len()));
+    Ok(list(out, &stream, after, filter, request.limit, next))
 }
 
 /// What the filter's member means: which shards, and after which one.
@@ -198,6 +199,7 @@ fn passes(shard: &Shard, filter: Filter) -> bool {
 }
 
 fn list(
+    mut out: Writer,
     stream: &Stream,
     after: Option<ShardIndex>,
     filter: Filter,
@@ -211,7 +213,6 @@ fn list(
         .iter()
         .filter(|shard| passes(shard, filter))
         .peekable();
-    let mut out = Writer::with_capacity(64 + 400 * limit.min(stream.shards.len()));
     let mut last = None;
     out.open_map().member("Shards").open_list();
     for shard in rest.by_ref().take(limit) {
@@ -229,6 +230,7 @@ fn list(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::Encoding;
     use crate::json;
     use serde_json::Value;
     use weir_protocol::model::Offset;
@@ -243,7 +245,8 @@ mod tests {
         limit: usize,
     ) -> (Vec<u32>, Value) {
         let next = |last: ShardIndex| format!("after {}", last.0);
-        let bytes = list(stream, after.map(ShardIndex), filter, limit, next);
+        let out = Writer::new(Encoding::Json, 0);
+        let bytes = list(out, stream, after.map(ShardIndex), filter, limit, next);
         let answer: Value = serde_json::from_slice(&bytes).unwrap();
         let index = |s: &Value| ShardIndex::parse(s["ShardId"].as_str().unwrap()).unwrap().0;
         let found = answer["Shards"].as_array().unwrap().iter().map(index);
@@ -283,7 +286,7 @@ mod tests {
     fn a_token_comes_alone() {
         let refusal = |body: &str| {
             let value = json::parse(body.as_bytes()).unwrap();
-            let error = read(Members::of_request(&value).unwrap()).unwrap_err();
+            let error = read(Members::of_request(&value, Encoding::Json).unwrap()).unwrap_err();
             error.text.unwrap()
         };
         assert_eq!(

@@ -9,10 +9,10 @@ use super::shape;
 use crate::call::Call;
 use crate::error::ServiceError;
 use crate::identity::Identity;
-use crate::json::Writer;
 use crate::member::Members;
 use crate::page;
 use crate::validation::{PAGE, STREAM_NAME, TextRule, Violations};
+use crate::writer::Writer;
 
 /// Streams of an answer when the client asks for no number.
 const STREAMS_DEFAULT: usize = 100;
@@ -49,10 +49,18 @@ pub(crate) fn answer<R: Reactor>(
     let next = |name: &str| page::seal_stream_page(call.seal, name, call.now(), call.ids.next());
     let streams = call.engine.streams();
     let streams = streams.in_name_order();
-    Ok(list(streams, call.identity, &after, limit, next))
+    Ok(list(
+        call.writer(4096),
+        streams,
+        call.identity,
+        &after,
+        limit,
+        next,
+    ))
 }
 
 fn list<'s>(
+    mut out: Writer,
     streams: impl Iterator<Item = &'s Arc<Stream>>,
     identity: &Identity,
     after: &str,
@@ -63,7 +71,6 @@ fn list<'s>(
     let page: Vec<_> = rest.by_ref().take(limit).collect();
     let more = rest.peek().is_some();
 
-    let mut out = Writer::with_capacity(64 + 300 * page.len());
     out.open_map().member("StreamNames").open_list();
     for stream in &page {
         out.plain(&stream.name);
@@ -87,6 +94,7 @@ fn list<'s>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::Encoding;
     use serde_json::Value;
     use weir_protocol::model::StreamName;
 
@@ -102,7 +110,8 @@ mod tests {
             region: "us-east-1".to_owned(),
         };
         let page = |after: &str, limit: usize| -> Value {
-            let bytes = list(streams.iter(), &identity, after, limit, |name| {
+            let out = Writer::new(Encoding::Json, 0);
+            let bytes = list(out, streams.iter(), &identity, after, limit, |name| {
                 format!("after {name}")
             });
             serde_json::from_slice(&bytes).unwrap()

@@ -8,7 +8,6 @@ use weir_stream::ShardBatch;
 use super::record::SentRecord;
 use crate::call::Call;
 use crate::error::{About, ServiceError};
-use crate::json::Writer;
 use crate::member::Members;
 use crate::stream_reference::StreamReference;
 use crate::validation::{Pattern, TextRule, Violations};
@@ -62,7 +61,7 @@ pub(crate) async fn answer<R: Reactor>(
         stored.first_offset,
         stored.arrival,
     );
-    let mut out = Writer::with_capacity(128);
+    let mut out = call.writer(128);
     out.open_map();
     out.member("ShardId").plain(shard.index);
     out.member("SequenceNumber").plain(number);

@@ -13,10 +13,10 @@ use super::record::SentRecord;
 use crate::call::Call;
 use crate::document::Value;
 use crate::error::{About, ErrorKind, ServiceError};
-use crate::json::Writer;
 use crate::member::Members;
 use crate::stream_reference::StreamReference;
 use crate::validation::Violations;
+use crate::writer::Writer;
 
 /// Most records of one call (AWS API reference).
 const RECORDS_MAX: usize = 500;
@@ -31,7 +31,7 @@ pub(crate) async fn answer<R: Reactor>(
     members: Members<'_>,
 ) -> Result<Vec<u8>, ServiceError> {
     let items = members.list("Records")?;
-    let records = read(items.unwrap_or_default())?;
+    let records = read(members, items.unwrap_or_default())?;
     let reference = StreamReference::read(members)?;
     let mut violations = Violations::default();
     validate(items.is_some(), &records, &mut violations);
@@ -49,7 +49,9 @@ pub(crate) async fn answer<R: Reactor>(
     if let Some(refusal) = refused_whole(&split.shards, &outcomes, about) {
         return Err(refusal);
     }
+    let out = call.writer(64 + 128 * records.len());
     Ok(write_answer(
+        out,
         &stream,
         &split.shards,
         &split.places,
@@ -58,12 +60,15 @@ pub(crate) async fn answer<R: Reactor>(
     ))
 }
 
-fn read<'v>(items: &'v [Value<'v>]) -> Result<Vec<SentRecord<'v>>, ServiceError> {
+fn read<'v>(
+    members: Members<'v>,
+    items: &'v [Value<'v>],
+) -> Result<Vec<SentRecord<'v>>, ServiceError> {
     // More items than a call may have are still typed before they are counted, as at AWS; the
     // parser bounds how many there can be.
     items
         .iter()
-        .map(|item| SentRecord::read(Members::of(item)?))
+        .map(|item| SentRecord::read(members.inner(item)?))
         .collect()
 }
 
@@ -177,6 +182,7 @@ fn refused_whole(
 }
 
 fn write_answer(
+    mut out: Writer,
     stream: &Stream,
     shards: &[ShardIndex],
     places: &[Place],
@@ -185,7 +191,6 @@ fn write_answer(
 ) -> Vec<u8> {
     let is_failed = |place: &&Place| outcomes[place.slot as usize].is_err();
     let failed = places.iter().filter(is_failed).count();
-    let mut out = Writer::with_capacity(64 + 128 * places.len());
     out.open_map();
     out.member("FailedRecordCount").number(failed as u64);
     out.member("Records").open_list();
@@ -226,6 +231,7 @@ fn number_of(shard: &Shard, stored: &Stored, nth: Count) -> SequenceNumber {
 mod tests {
     use super::super::shape::example;
     use super::*;
+    use crate::encoding::Encoding;
     use crate::json;
     use weir_protocol::batch::BatchView;
     use weir_protocol::model::{HashKey, Offset, Timestamp};
@@ -243,9 +249,9 @@ mod tests {
 
     fn split(body: &str, stream: &Stream) -> Result<Split, ServiceError> {
         let value = json::parse(body.as_bytes()).unwrap();
-        let members = Members::of_request(&value).unwrap();
+        let members = Members::of_request(&value, Encoding::Json).unwrap();
         let items = members.list("Records")?;
-        let records = read(items.unwrap_or_default())?;
+        let records = read(members, items.unwrap_or_default())?;
         let mut violations = Violations::default();
         validate(items.is_some(), &records, &mut violations);
         violations.finish()?;
@@ -303,7 +309,8 @@ mod tests {
             account: "000000000000",
         };
         assert_eq!(refused_whole(&split.shards, &outcomes, about), None);
-        let bytes = write_answer(&stream, &split.shards, &split.places, &outcomes, about);
+        let out = Writer::new(Encoding::Json, 0);
+        let bytes = write_answer(out, &stream, &split.shards, &split.places, &outcomes, about);
         let answer: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         let failed = split.places.iter().filter(|p| p.slot == 1).count();
         assert_eq!(answer["FailedRecordCount"], failed);

@@ -5,7 +5,7 @@ use weir_stream::{Shard, Stream};
 
 use crate::arn::StreamArn;
 use crate::identity::Identity;
-use crate::json::Writer;
+use crate::writer::Writer;
 
 const HOUR_MS: u64 = 3_600_000;
 
