@@ -2,6 +2,7 @@
 //!
 //! A value in hand is valid: fields are private and the parser is the only way in.
 
+mod decimal;
 mod hash_key;
 mod offset;
 mod sequence_number;
@@ -9,6 +10,7 @@ mod shard;
 mod stream;
 mod timestamp;
 
+pub use decimal::Digits;
 pub use hash_key::{HashKey, HashKeyRange, InvalidHashKey};
 pub use offset::{Count, Epoch, Offset};
 pub use sequence_number::{InvalidSequenceNumber, SequenceNumber};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::decimal::{self, Digits};
 use super::{Offset, ShardIndex, Timestamp};
 
 /// AWS's sequence number: 186 bits, printed as a decimal that starts with 49 and has 56 digits.
@@ -153,6 +154,11 @@ impl SequenceNumber {
         }
     }
 
+    /// The decimal: every record of every answer has one, so it is made without a formatter.
+    pub fn digits(self) -> Digits {
+        decimal::digits([self.low as u64, (self.low >> 64) as u64, self.high])
+    }
+
     /// Whether this is a number of the given-up layout, which names no shard.
     pub fn is_ancient(self) -> bool {
         self.high == 0
@@ -161,26 +167,7 @@ impl SequenceNumber {
 
 impl fmt::Display for SequenceNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Long division of 192 bits by 10^18, the largest power of ten whose remainder shifted by
-        // 64 bits stays inside 128.
-        const CHUNK: u128 = 1_000_000_000_000_000_000;
-        let mut parts = [self.high, (self.low >> 64) as u64, self.low as u64];
-        let mut chunks = [0_u64; 4];
-        for chunk in &mut chunks {
-            let mut remainder = 0_u128;
-            for part in &mut parts {
-                let value = (remainder << 64) | u128::from(*part);
-                *part = (value / CHUNK) as u64;
-                remainder = value % CHUNK;
-            }
-            *chunk = remainder as u64;
-        }
-        let first = chunks.iter().rposition(|c| *c != 0).unwrap_or(0);
-        write!(f, "{}", chunks[first])?;
-        for chunk in chunks[..first].iter().rev() {
-            write!(f, "{chunk:018}")?;
-        }
-        Ok(())
+        f.write_str(self.digits().as_str())
     }
 }
 
