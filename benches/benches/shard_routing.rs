@@ -8,7 +8,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use weir_protocol::limits::MIB;
 use weir_protocol::model::{HashKey, StreamMode, StreamName};
 use weir_reactor::{CorePlan, choose_cpus, start_cores};
-use weir_stream::{CreateStream, Engine, FolderOptions, QuotaSwitch, Stream, open_folder};
+use weir_stream::{
+    CreateStream, Engine, FolderOptions, QuotaSwitch, Stream, StreamSettings, open_folder,
+};
 
 /// A prime, so that keys and shards do not fall into step.
 const KEYS: usize = 1009;
@@ -47,6 +49,7 @@ fn streams(shards: &[u32]) -> Vec<Arc<Stream>> {
                     mode: StreamMode::OnDemand,
                     retention_ms: None,
                     retain_bytes: None,
+                    settings: StreamSettings::default(),
                 };
                 streams.push(engine.create_stream(create).await.unwrap());
             }

@@ -56,6 +56,20 @@ pub const RETENTION_MS_MAX: u64 = 8_760 * 3_600_000;
 /// Least byte cap of a stream that has one.
 pub const RETAIN_BYTES_MIN: u64 = 1024 * 1024;
 
+/// Most tags of one stream or consumer (AWS: 50).
+pub const RESOURCE_TAGS_MAX: usize = 50;
+/// Longest resource policy in bytes (AWS: 20 KB).
+pub const POLICY_BYTES_MAX: usize = 20 * 1024;
+/// Most registered consumers of one stream (AWS quota).
+pub const STREAM_CONSUMERS_MAX: usize = 20;
+/// The same for an on-demand stream of an account with a committed minimum throughput (AWS:
+/// "On-demand Advantage").
+pub const STREAM_CONSUMERS_COMMITTED_MAX: usize = 50;
+/// Most consumers of one stream that are being created (AWS quota).
+pub const STREAM_CONSUMERS_CREATING_MAX: usize = 5;
+/// Changes of a stream's mode within a day (AWS: 2); kept where a stream is metered as AWS only.
+pub const STREAM_MODE_CHANGES_PER_DAY: usize = 2;
+
 /// Bytes per second that a metered shard takes in (AWS quota: 1 MB/s, MB being 2^20).
 pub const SHARD_WRITE_BYTES_PER_SECOND: u64 = 1024 * 1024;
 /// Records per second that a metered shard takes in (AWS quota).

@@ -2,7 +2,7 @@
 //!
 //! Owns: what a client's SDK decides its retries by. Never: 429, which no Kinesis client knows.
 
-use weir_protocol::model::{ShardIndex, StreamStatus};
+use weir_protocol::model::{ConsumerName, ShardIndex, StreamStatus};
 use weir_stream::{AppendError, ControlError, ReadError};
 
 use crate::encoding::Encoding;
@@ -198,6 +198,77 @@ impl About<'_> {
         }
     }
 
+    pub(crate) fn consumer_not_found(self, consumer: &str) -> ServiceError {
+        let text = format!("Consumer {consumer}, account {} not found.", self.account);
+        ServiceError::new(ErrorKind::ResourceNotFound, text)
+    }
+
+    fn consumer_exists(self, consumer: &ConsumerName) -> ServiceError {
+        ServiceError::new(
+            ErrorKind::ResourceInUse,
+            format!(
+                "Consumer {consumer} under stream {} already exists for account {}.",
+                self.stream, self.account
+            ),
+        )
+    }
+
+    fn has_consumers(self) -> ServiceError {
+        ServiceError::new(
+            ErrorKind::ResourceInUse,
+            format!(
+                "Stream {} under account {} has registered consumers, and EnforceConsumerDeletion \
+                 is not set.",
+                self.stream, self.account
+            ),
+        )
+    }
+
+    fn provisioned(self) -> ServiceError {
+        ServiceError::new(
+            ErrorKind::Validation,
+            format!(
+                "Request is invalid. Stream {} under account {} is in Provisioned mode.",
+                self.stream, self.account
+            ),
+        )
+    }
+
+    /// AWS's own number, whatever the limit.
+    fn too_many_tags(self) -> ServiceError {
+        ServiceError::invalid_argument(format!(
+            "Failed to add tags to stream {} under account {} because a given stream cannot have \
+             more than 10 tags associated with it.",
+            self.stream, self.account
+        ))
+    }
+
+    fn retention_refused(
+        self,
+        than: &str,
+        millis: u64,
+        present: u64,
+        use_api: &str,
+    ) -> ServiceError {
+        const HOUR_MS: u64 = 3_600_000;
+        ServiceError::invalid_argument(format!(
+            "Requested retention period ({} hours) for stream {} can not be {than} than existing \
+             retention period ({} hours). Use {use_api}RetentionPeriod API.",
+            millis.div_ceil(HOUR_MS),
+            self.stream,
+            present.div_ceil(HOUR_MS)
+        ))
+    }
+
+    /// Words of ours, where AWS's are not known.
+    fn sentence(error: &ControlError) -> String {
+        let mut text = error.to_string();
+        if let Some(first) = text.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        text + "."
+    }
+
     /// Why a change of what exists was refused.
     pub(crate) fn control_refused(self, region: &str, error: &ControlError) -> ServiceError {
         match error {
@@ -209,7 +280,30 @@ impl About<'_> {
                 current,
                 limit,
             } => shard_limit(self.account, region, *current, *limit, *asked),
+            ControlError::RetentionNotLonger { millis, present } => {
+                self.retention_refused("shorter", *millis, *present, "Decrease")
+            }
+            ControlError::RetentionNotShorter { millis, present } => {
+                self.retention_refused("longer", *millis, *present, "Increase")
+            }
+            ControlError::TooManyTags { .. } => self.too_many_tags(),
+            ControlError::NotOnDemand { .. } => self.provisioned(),
+            ControlError::HasConsumers { .. } => self.has_consumers(),
+            ControlError::ConsumerExists { consumer, .. } => self.consumer_exists(consumer),
+            ControlError::ConsumerNotFound { consumer, .. } => {
+                self.consumer_not_found(consumer.as_str())
+            }
+            ControlError::ModeChangedOften { .. }
+            | ControlError::TooManyConsumers { .. }
+            | ControlError::TooManyConsumersCreating { .. } => {
+                ServiceError::new(ErrorKind::LimitExceeded, Self::sentence(error))
+            }
+            ControlError::NoPolicy => {
+                ServiceError::new(ErrorKind::ResourceNotFound, Self::sentence(error))
+            }
             ControlError::ShardCount { .. }
+            | ControlError::InvalidRecordBytes { .. }
+            | ControlError::PolicyTooLong { .. }
             | ControlError::InvalidRetention { .. }
             | ControlError::InvalidRetainBytes { .. } => {
                 ServiceError::invalid_argument(error.to_string())

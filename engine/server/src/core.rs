@@ -7,7 +7,7 @@ use std::time::Duration;
 use weir_gateway::{Gateway, GatewaySettings};
 use weir_protocol::model::{StreamMode, StreamStatus};
 use weir_reactor::{CoreReactor, Inbox, Lane, Mailbox, Reactor, Reply, TcpSocket, thread_cpu_ns};
-use weir_stream::{ControlError, CoreSeed, CreateStream, Engine};
+use weir_stream::{ControlError, CoreSeed, CreateStream, Engine, StreamSettings};
 
 use crate::accept::{Port, Refusals, Seat};
 use crate::admin::Admin;
@@ -234,6 +234,7 @@ async fn create(engine: &Engine<CoreReactor>, streams: Vec<WantedStream>) -> Res
             mode: StreamMode::OnDemand,
             retention_ms: None,
             retain_bytes: None,
+            settings: StreamSettings::default(),
         };
         match engine.create_stream(create).await {
             Ok(stream) => tracing::info!(stream = %stream.name, shards = wanted.shards, "created"),

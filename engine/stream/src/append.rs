@@ -5,7 +5,6 @@
 use futures_util::future::join_all;
 use weir_log::Appended;
 use weir_protocol::batch::{BatchHeader, BatchView};
-use weir_protocol::limits::RECORD_BYTES_MAX;
 use weir_protocol::model::{Position, ShardId, StreamStatus};
 use weir_reactor::Reactor;
 
@@ -36,30 +35,30 @@ impl<R: Reactor> Engine<R> {
         let shard = header.shard;
         let now = self.monotonic();
         // What costs nothing to check comes before the checksum of the payload.
-        self.with_homed(shard, |homed| {
-            if !homed.is_usable {
-                return None;
-            }
-            if homed.closed.is_some() {
-                let map_version = homed.map_version;
-                return Some(Err(AppendError::ShardClosed { shard, map_version }));
-            }
-            let quota = homed
-                .write
-                .as_mut()
-                .map_or(Ok(()), |quota| quota.admit(now));
-            Some(quota.map_err(|what| AppendError::Throttled { shard, what }))
-        })
-        .flatten()
-        .unwrap_or_else(|| Err(self.why_not_here(shard)))?;
+        let record_bytes_max = self
+            .with_homed(shard, |homed| {
+                if !homed.is_usable {
+                    return None;
+                }
+                if homed.closed.is_some() {
+                    let map_version = homed.map_version;
+                    return Some(Err(AppendError::ShardClosed { shard, map_version }));
+                }
+                let record_bytes_max = homed.record_bytes_max;
+                let admitted = homed.write_quota().map_or(Ok(()), |quota| quota.admit(now));
+                let throttled = |what| AppendError::Throttled { shard, what };
+                Some(admitted.map_err(throttled).map(|()| record_bytes_max))
+            })
+            .flatten()
+            .unwrap_or_else(|| Err(self.why_not_here(shard)))?;
 
         let batch = BatchView::decode(bytes)?;
-        batch.check_records(RECORD_BYTES_MAX)?;
+        batch.check_records(record_bytes_max)?;
         let appended = self.log().append(&batch).map_err(AppendError::from)?;
 
         let (records, weight) = (u64::from(header.records.0), header.weight());
         self.with_homed(shard, |homed| {
-            if let Some(quota) = &mut homed.write {
+            if let Some(quota) = homed.write_quota() {
                 quota.charge(records, weight);
             }
         });

@@ -20,6 +20,7 @@ use weir_reactor::{BlockingDisk, Disk, Mailbox, Reactor, mailbox};
 use crate::catalog::control::{ControlPlane, ControlRequest, REQUESTS_MAX};
 use crate::catalog::model::Model;
 use crate::catalog::store::{Catalog, CatalogError, Contents, Namespace};
+use crate::consumer::ConsumerStatus;
 use crate::cross_core::CoreAddress;
 use crate::error::OpenFolderError;
 use crate::folder::{CoreSeed, FolderOptions};
@@ -153,6 +154,7 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
         requests,
         cores: addresses.into_iter().map(Some).collect(),
         state_delay: options.state_delay,
+        quota: options.quota,
     };
     Ok(Opened {
         cores: seeds,
@@ -260,7 +262,8 @@ fn open_catalog<R: Reactor, D: BlockingDisk>(
     Ok((catalog, contents))
 }
 
-/// Ends what a stop cut short: what was being created is there, what was being deleted is gone.
+/// Ends what a stop cut short: what was being created or changed is there, what was being deleted
+/// is gone.
 fn end_transitions<D: BlockingDisk>(
     catalog: &Catalog<D>,
     contents: &mut Contents,
@@ -268,16 +271,23 @@ fn end_transitions<D: BlockingDisk>(
 ) -> Result<(), CatalogError> {
     let mut changed = false;
     for stream in &contents.named {
-        match stream.status {
-            StreamStatus::Creating => {
-                let mut active = stream.clone();
-                active.status = StreamStatus::Active;
-                catalog.put_stream(&active, contents.next_stream)?;
-            }
-            StreamStatus::Deleting => catalog.remove_stream(&stream.name)?,
-            StreamStatus::Active | StreamStatus::Updating => continue,
+        if stream.status == StreamStatus::Deleting {
+            catalog.remove_stream(&stream.name)?;
+            changed = true;
+            continue;
         }
-        changed = true;
+        let mut ended = stream.clone();
+        ended.status = StreamStatus::Active;
+        ended
+            .consumers
+            .retain(|consumer| consumer.status != ConsumerStatus::Deleting);
+        for consumer in &mut ended.consumers {
+            consumer.status = ConsumerStatus::Active;
+        }
+        if ended != *stream {
+            catalog.put_stream(&ended, contents.next_stream)?;
+            changed = true;
+        }
     }
     if changed {
         *contents = catalog.read(cores)?;

@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
-use weir_protocol::model::{StreamId, StreamName, StreamStatus};
+use weir_protocol::model::{StreamName, StreamStatus};
 use weir_reactor::{Lane, Reactor};
 use weir_reactor::{Reply, oneshot};
 
-use crate::catalog::control::{ControlRequest, StreamAnswer};
+use crate::catalog::control::{ControlRequest, Settling};
+use crate::consumer::ConsumerStatus;
 use crate::engine::Engine;
 use crate::error::ControlError;
-use crate::request::{CreateStream, StreamChange};
+use crate::request::{Change, Changed, ConsumersOnDelete, CreateStream};
+use crate::settings::AccountSettings;
 use crate::stream::Stream;
 
 impl<R: Reactor> Engine<R> {
@@ -25,40 +27,89 @@ impl<R: Reactor> Engine<R> {
         };
         let stream = self.ask(asked).await?;
         if stream.status == StreamStatus::Creating {
-            self.settle_later(stream.id);
+            self.settle_stream_later(&stream);
         }
         Ok(stream)
     }
 
     /// Deletes a stream; no append or read is taken when it returns. The name is free again after
     /// the folder's state delay.
-    pub async fn delete_stream(&self, name: &StreamName) -> Result<(), ControlError> {
+    pub async fn delete_stream(
+        &self,
+        name: &StreamName,
+        consumers: ConsumersOnDelete,
+    ) -> Result<(), ControlError> {
         let name = name.clone();
-        let stream = self
-            .ask(|answer| ControlRequest::Delete { name, answer })
-            .await?;
+        let asked = |answer| ControlRequest::Delete {
+            name,
+            consumers,
+            answer,
+        };
+        let stream = self.ask(asked).await?;
         if !self.state_delay().is_zero() {
-            self.settle_later(stream.id);
+            self.settle_stream_later(&stream);
         }
         Ok(())
     }
 
-    /// Changes a stream's settings.
-    pub async fn update_stream(
+    /// Changes a stream or one of its consumers; every core works by it when it returns. Stream or
+    /// consumer may still be in a state of passage then, if the folder has a state delay.
+    pub async fn change_stream(
         &self,
         name: &StreamName,
-        change: StreamChange,
-    ) -> Result<Arc<Stream>, ControlError> {
-        let name = name.clone();
-        self.ask(|answer| ControlRequest::Update {
+        change: Change,
+    ) -> Result<Changed, ControlError> {
+        let (name, now) = (name.clone(), self.wall());
+        let consumer = match &change {
+            Change::RegisterConsumer { name, .. } => Some(name.clone()),
+            Change::DeregisterConsumer(key) => Some(key.name.clone()),
+            _ => None,
+        };
+        let asked = |answer| ControlRequest::Change {
             name,
             change,
+            now,
             answer,
-        })
-        .await
+        };
+        let changed = self.ask(asked).await?;
+        let Changed { before, after } = &changed;
+        if before.status == StreamStatus::Active && after.status == StreamStatus::Updating {
+            self.settle_stream_later(after);
+        }
+        let consumer = consumer.and_then(|name| after.consumer(name.as_str()));
+        if let Some(consumer) = consumer.filter(|c| c.status != ConsumerStatus::Active) {
+            self.settle_later(Settling::Consumer {
+                stream: after.id,
+                name: consumer.name.clone(),
+                status: consumer.status,
+            });
+        }
+        Ok(changed)
     }
 
-    async fn ask(&self, asked: impl FnOnce(Reply<StreamAnswer>) -> ControlRequest) -> StreamAnswer {
+    /// What the account is told.
+    pub fn account_settings(&self) -> AccountSettings {
+        self.streams().account()
+    }
+
+    /// Makes the account's commitment to a minimum throughput, or takes it back.
+    pub async fn update_account_settings(
+        &self,
+        is_committed: bool,
+    ) -> Result<AccountSettings, ControlError> {
+        let (is_enabled, now) = (is_committed, self.wall());
+        let asked = |answer| ControlRequest::Commit {
+            is_enabled,
+            now,
+            answer,
+        };
+        self.ask(asked).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        asked: impl FnOnce(Reply<Result<T, ControlError>>) -> ControlRequest,
+    ) -> Result<T, ControlError> {
         if self.is_stopping() {
             return Err(ControlError::Stopping);
         }
@@ -69,14 +120,19 @@ impl<R: Reactor> Engine<R> {
         wait.await.unwrap_or(Err(ControlError::Stopping))
     }
 
-    /// Ends the state delay of a stream. If the server stops before, the next start ends it.
-    fn settle_later(&self, stream: StreamId) {
+    fn settle_stream_later(&self, stream: &Stream) {
+        let (id, status) = (stream.id, stream.status);
+        self.settle_later(Settling::Stream { id, status });
+    }
+
+    /// Ends a state delay. If the server stops before, the next start ends it.
+    fn settle_later(&self, settling: Settling) {
         let engine = self.clone();
         self.reactor().spawn(Lane::Background, async move {
             loop {
                 engine.reactor().sleep(engine.state_delay()).await;
-                let settled = engine.control().send(ControlRequest::Settle { stream });
-                if settled.is_ok() || engine.is_stopping() {
+                let asked = ControlRequest::Settle(settling.clone());
+                if engine.control().send(asked).is_ok() || engine.is_stopping() {
                     return;
                 }
             }

@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use rustc_hash::FxHashMap;
 use weir_log::{Log, ShardTip};
 use weir_protocol::limits::RETENTION_MS_MIN;
-use weir_protocol::model::{ShardId, StreamMode, StreamStatus, Timestamp};
+use weir_protocol::model::{ShardId, StreamStatus, Timestamp};
 use weir_reactor::Mailbox;
 use weir_reactor::{Lane, Monotonic, Reactor};
 
@@ -25,6 +25,7 @@ use crate::ledger::ControlLedger;
 use crate::quota::{ReadQuota, WriteQuota};
 use crate::request::{CoreCounters, StartError};
 use crate::retention::ExpiryClock;
+use crate::settings::is_metered;
 use crate::stream::{Closed, Stream, Streams};
 
 /// How often expiry is looked at.
@@ -67,10 +68,25 @@ pub(crate) struct Homed {
     /// Whether its stream takes appends and reads.
     pub(crate) is_usable: bool,
     pub(crate) closed: Option<Closed>,
-    /// Present if the shard is metered.
-    pub(crate) write: Option<WriteQuota>,
-    /// Present if the shard is metered.
-    pub(crate) read: Option<ReadQuota>,
+    /// Longest record taken in bytes.
+    pub(crate) record_bytes_max: u32,
+    is_metered: bool,
+    /// Made when the shard is first metered, and kept when it is so no longer: a bucket that was
+    /// emptied must not be full again because a setting changed twice.
+    write: Option<WriteQuota>,
+    read: Option<ReadQuota>,
+}
+
+impl Homed {
+    /// What producers may still send, if the shard is metered.
+    pub(crate) fn write_quota(&mut self) -> Option<&mut WriteQuota> {
+        self.write.as_mut().filter(|_| self.is_metered)
+    }
+
+    /// What pollers may still get, if the shard is metered.
+    pub(crate) fn read_quota(&mut self) -> Option<&mut ReadQuota> {
+        self.read.as_mut().filter(|_| self.is_metered)
+    }
 }
 
 /// What this crate counts.
@@ -193,11 +209,7 @@ impl<R: Reactor> Engine<R> {
     fn home(&self, stream: &Stream) {
         let now = self.monotonic();
         let retention = retention_of(stream);
-        let is_metered = match self.inner.quota {
-            QuotaSwitch::Mode => stream.mode == StreamMode::Provisioned,
-            QuotaSwitch::Aws => true,
-            QuotaSwitch::Off => false,
-        };
+        let is_metered = is_metered(self.inner.quota, stream.settings.quota, stream.mode);
         let mut homed = self.inner.homed.borrow_mut();
         for shard in &stream.shards {
             let id = stream.shard_id(shard.index);
@@ -208,17 +220,18 @@ impl<R: Reactor> Engine<R> {
             }
             self.inner.log.add_shard(ShardTip::empty(id), retention);
             self.inner.log.set_retention(id, retention);
-            // A bucket that was emptied must not be full again because a setting changed.
             let known = homed.remove(&id);
             let (write, read) = known.map_or((None, None), |known| (known.write, known.read));
-            let metered = Homed {
+            let entry = Homed {
                 map_version: stream.map_version,
                 is_usable: stream.is_usable(),
                 closed: shard.closed,
-                write: is_metered.then(|| write.unwrap_or_else(|| WriteQuota::new(now))),
-                read: is_metered.then(|| read.unwrap_or_else(|| ReadQuota::new(now))),
+                record_bytes_max: stream.settings.record_bytes_max,
+                is_metered,
+                write: write.or_else(|| is_metered.then(|| WriteQuota::new(now))),
+                read: read.or_else(|| is_metered.then(|| ReadQuota::new(now))),
             };
-            homed.insert(id, metered);
+            homed.insert(id, entry);
         }
     }
 

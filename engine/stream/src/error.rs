@@ -3,9 +3,11 @@
 use thiserror::Error;
 use weir_protocol::batch::BatchError;
 use weir_protocol::limits::{
-    RETAIN_BYTES_MIN, RETENTION_MS_MAX, RETENTION_MS_MIN, STREAM_SHARDS_MAX,
+    POLICY_BYTES_MAX, RECORD_BYTES_CEILING, RECORD_BYTES_MAX, RESOURCE_TAGS_MAX, RETAIN_BYTES_MIN,
+    RETENTION_MS_MAX, RETENTION_MS_MIN, STREAM_CONSUMERS_CREATING_MAX, STREAM_MODE_CHANGES_PER_DAY,
+    STREAM_SHARDS_MAX,
 };
-use weir_protocol::model::{ShardId, StreamId, StreamName, StreamStatus};
+use weir_protocol::model::{ConsumerName, ShardId, StreamId, StreamName, StreamStatus};
 use weir_protocol::wire::error::{ErrorCode, WireError};
 
 /// Why a batch was not stored.
@@ -283,6 +285,99 @@ pub enum ControlError {
         /// The value asked for.
         bytes: u64,
     },
+    /// A retention that was to be longer is shorter than now.
+    #[error("retention of {millis} ms is shorter than the present {present} ms")]
+    RetentionNotLonger {
+        /// The value asked for, in milliseconds.
+        millis: u64,
+        /// The present value, in milliseconds.
+        present: u64,
+    },
+    /// A retention that was to be shorter is longer than now.
+    #[error("retention of {millis} ms is longer than the present {present} ms")]
+    RetentionNotShorter {
+        /// The value asked for, in milliseconds.
+        millis: u64,
+        /// The present value, in milliseconds.
+        present: u64,
+    },
+    /// A record size outside its bounds.
+    #[error(
+        "records of up to {bytes} bytes, expected {RECORD_BYTES_MAX} to {RECORD_BYTES_CEILING}"
+    )]
+    InvalidRecordBytes {
+        /// The value asked for.
+        bytes: u32,
+    },
+    /// More tags than a stream or consumer may have.
+    #[error("{asked} tags, at most {RESOURCE_TAGS_MAX} are allowed")]
+    TooManyTags {
+        /// Tags there would be.
+        asked: usize,
+    },
+    /// The mode was changed too often.
+    #[error(
+        "the mode of stream \"{name}\" was changed {STREAM_MODE_CHANGES_PER_DAY} times within 24 \
+         hours"
+    )]
+    ModeChangedOften {
+        /// The stream.
+        name: StreamName,
+    },
+    /// Only on-demand streams have it.
+    #[error("stream \"{name}\" is not ON_DEMAND")]
+    NotOnDemand {
+        /// The stream.
+        name: StreamName,
+    },
+    /// A policy longer than may be stored.
+    #[error("a policy of {bytes} bytes, at most {POLICY_BYTES_MAX} are allowed")]
+    PolicyTooLong {
+        /// Bytes of the policy.
+        bytes: usize,
+    },
+    /// There is no policy to delete.
+    #[error("there is no policy")]
+    NoPolicy,
+    /// The consumer's name is taken, also by one that is being deregistered.
+    #[error("consumer \"{consumer}\" of stream \"{stream}\" already exists")]
+    ConsumerExists {
+        /// The stream.
+        stream: StreamName,
+        /// The consumer.
+        consumer: ConsumerName,
+    },
+    /// No consumer of that name, or one that was registered at another time.
+    #[error("consumer \"{consumer}\" of stream \"{stream}\" does not exist")]
+    ConsumerNotFound {
+        /// The stream.
+        stream: StreamName,
+        /// The consumer.
+        consumer: ConsumerName,
+    },
+    /// The stream has as many consumers as it may.
+    #[error("stream \"{name}\" has {limit} consumers, the most it may have")]
+    TooManyConsumers {
+        /// The stream.
+        name: StreamName,
+        /// The most there may be.
+        limit: usize,
+    },
+    /// As many consumers are being created as may be at a time.
+    #[error(
+        "{STREAM_CONSUMERS_CREATING_MAX} consumers of stream \"{name}\" are being created, the \
+         most at a time"
+    )]
+    TooManyConsumersCreating {
+        /// The stream.
+        name: StreamName,
+    },
+    /// The stream has consumers, and may be deleted only with them.
+    #[error("stream \"{name}\" has consumers")]
+    HasConsumers {
+        /// The stream.
+        name: StreamName,
+    },
     /// The catalog could not be written; nothing was changed.
     #[error("the catalog could not be written: {text}")]
     CatalogFailed {
@@ -307,7 +402,20 @@ impl ControlError {
             Self::ShardCount { .. }
             | Self::TooManyShards { .. }
             | Self::InvalidRetention { .. }
-            | Self::InvalidRetainBytes { .. } => ErrorCode::InvalidArgument,
+            | Self::InvalidRetainBytes { .. }
+            | Self::RetentionNotLonger { .. }
+            | Self::RetentionNotShorter { .. }
+            | Self::InvalidRecordBytes { .. }
+            | Self::TooManyTags { .. }
+            | Self::ModeChangedOften { .. }
+            | Self::NotOnDemand { .. }
+            | Self::PolicyTooLong { .. }
+            | Self::NoPolicy
+            | Self::ConsumerExists { .. }
+            | Self::ConsumerNotFound { .. }
+            | Self::TooManyConsumers { .. }
+            | Self::TooManyConsumersCreating { .. }
+            | Self::HasConsumers { .. } => ErrorCode::InvalidArgument,
             Self::CatalogFailed { .. } => ErrorCode::Internal,
             Self::Overloaded => ErrorCode::Overloaded,
             Self::Stopping => ErrorCode::Stopping,

@@ -12,6 +12,7 @@
 mod append;
 mod boot;
 mod catalog;
+mod consumer;
 mod control_plane;
 mod cross_core;
 mod engine;
@@ -25,17 +26,22 @@ mod quota;
 mod read;
 mod request;
 mod retention;
+mod settings;
 mod shard;
 mod stream;
 
 pub use boot::{ControlStop, Opened, open_in};
 pub use catalog::control::ControlPlane;
+pub use consumer::{Consumer, ConsumerStatus};
 pub use engine::Engine;
 pub use error::{AppendError, ControlError, OpenFolderError, ReadError};
 pub use folder::{Control, CoreSeed, FolderOptions, OpenFolder, QuotaSwitch, open_folder};
 pub use request::{
-    CoreCounters, CreateStream, ReadHere, ReadOwned, ReadRequest, ShardBatch, StartError, Stored,
-    StreamChange,
+    Change, Changed, ConsumerKey, ConsumersOnDelete, CoreCounters, CreateStream, ReadHere,
+    ReadOwned, ReadRequest, ShardBatch, StartError, Stored, StreamChange,
+};
+pub use settings::{
+    AccountSettings, Commitment, RecordDistribution, ShardMetrics, StreamSettings, Tags,
 };
 pub use stream::{Closed, Shard, Stream, Streams};
 pub use weir_log::{Appended, LogCounters, LogState, ReadBatches};

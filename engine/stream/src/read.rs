@@ -65,7 +65,7 @@ impl<R: Reactor> Engine<R> {
         let bytes = batches.bytes as u64;
         let (records, last) = look_over(batches.chunks());
         self.with_homed(request.shard, |homed| {
-            if let (true, Some(quota)) = (request.polling, &mut homed.read) {
+            if let (true, Some(quota)) = (request.polling, homed.read_quota()) {
                 quota.charge_bytes(bytes);
             }
         });
@@ -193,7 +193,7 @@ impl<R: Reactor> Engine<R> {
     fn charge_call(&self, shard: ShardId) -> Result<(), ReadError> {
         let now = self.monotonic();
         let charged = self.with_homed(shard, |homed| {
-            homed.read.as_mut().map_or(Ok(()), |quota| quota.call(now))
+            homed.read_quota().map_or(Ok(()), |quota| quota.call(now))
         });
         charged.unwrap_or(Ok(())).map_err(|what| {
             self.count(|counters| counters.throttled_reads += 1);

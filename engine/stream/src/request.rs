@@ -1,10 +1,17 @@
 //! What sessions ask of an engine, and what they get.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 use weir_log::{LogCounters, LogState, ReadBatches};
-use weir_protocol::model::{Offset, ShardId, StreamMode, StreamName, Timestamp};
+use weir_protocol::model::{
+    ConsumerName, Offset, ShardId, StreamMode, StreamName, StreamQuota, Timestamp,
+};
 use weir_protocol::wire::request::ReadFrom;
 use weir_reactor::Reactor;
+
+use crate::settings::{RecordDistribution, ShardMetrics, StreamSettings, Tags};
+use crate::stream::Stream;
 
 /// Batches for one shard, in the producer's layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +96,8 @@ pub struct CreateStream {
     pub retention_ms: Option<u64>,
     /// Byte cap of the stream; `None` for no cap.
     pub retain_bytes: Option<u64>,
+    /// Everything else it is told.
+    pub settings: StreamSettings,
 }
 
 /// Changed settings; what is `None` stays.
@@ -100,6 +109,88 @@ pub struct StreamChange {
     pub retention_ms: Option<u64>,
     /// New byte cap; `Some(0)` lifts it.
     pub retain_bytes: Option<u64>,
+    /// Whether its shards are metered, beside the server's switch.
+    pub quota: Option<StreamQuota>,
+}
+
+/// One change of a stream or of one of its consumers. It is checked and made in one step: no other
+/// change comes between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Several settings at once, as an operator sets them, whatever they were.
+    Settings(StreamChange),
+    /// Keep records this long, in milliseconds; not shorter than now.
+    IncreaseRetention(u64),
+    /// Keep records this long, in milliseconds; not longer than now.
+    DecreaseRetention(u64),
+    /// Add these tags, or give them other values.
+    Tag(Tags),
+    /// Remove the tags of these keys; keys that are not there are let be.
+    Untag(Vec<String>),
+    /// Another mode, and the throughput to be held ready if that is on-demand.
+    Mode {
+        /// The mode.
+        mode: StreamMode,
+        /// MiB per second; `None` leaves it as it is.
+        warm_throughput_mibps: Option<u32>,
+    },
+    /// Encryption with this key, or none.
+    Encryption(Option<String>),
+    /// Report these metrics per shard, beside others.
+    EnableMonitoring(ShardMetrics),
+    /// Report these metrics no longer.
+    DisableMonitoring(ShardMetrics),
+    /// This policy, or none.
+    Policy(Option<String>),
+    /// Throughput to be held ready, in MiB per second.
+    WarmThroughput(u32),
+    /// Longest record in bytes, data plus partition key.
+    RecordBytesMax(u32),
+    /// How records without a partition key find their shard.
+    Distribution(RecordDistribution),
+    /// Register a consumer.
+    RegisterConsumer {
+        /// Its name.
+        name: ConsumerName,
+        /// Its tags.
+        tags: Tags,
+    },
+    /// Deregister a consumer.
+    DeregisterConsumer(ConsumerKey),
+    /// Add tags to a consumer, or give them other values.
+    TagConsumer(ConsumerKey, Tags),
+    /// Remove tags of a consumer.
+    UntagConsumer(ConsumerKey, Vec<String>),
+    /// A consumer's policy, or none.
+    ConsumerPolicy(ConsumerKey, Option<String>),
+}
+
+/// Which consumer of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerKey {
+    /// Its name.
+    pub name: ConsumerName,
+    /// The second it was registered in, as its ARN says; `None` for whichever bears the name.
+    pub created_secs: Option<u64>,
+}
+
+/// A stream before and after a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// As it was.
+    pub before: Arc<Stream>,
+    /// As it is; still UPDATING, or its consumer CREATING or DELETING, if the folder has a state
+    /// delay.
+    pub after: Arc<Stream>,
+}
+
+/// What a deletion does with consumers of the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConsumersOnDelete {
+    /// They go with it.
+    Delete,
+    /// While there are any, the stream stays.
+    Keep,
 }
 
 /// What one core did since it started.

@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::shard::routing::Routes;
 use rustc_hash::FxHashMap;
 use weir_protocol::limits::RETENTION_MS_DEFAULT;
 use weir_protocol::model::{
@@ -13,12 +12,17 @@ use weir_protocol::model::{
     StreamStatus, Timestamp,
 };
 
+use crate::consumer::Consumer;
+use crate::settings::{AccountSettings, StreamSettings};
+use crate::shard::routing::Routes;
+
 /// All streams of the folder at one moment.
 #[derive(Debug, Default)]
 pub struct Streams {
     /// Those of the account and region that the server was started with.
     by_name: BTreeMap<StreamName, Arc<Stream>>,
     by_id: FxHashMap<StreamId, Arc<Stream>>,
+    account: AccountSettings,
 }
 
 impl Streams {
@@ -27,8 +31,12 @@ impl Streams {
     pub(crate) fn new(
         named: impl IntoIterator<Item = Arc<Stream>>,
         others: impl IntoIterator<Item = Arc<Stream>>,
+        account: AccountSettings,
     ) -> Self {
-        let mut all = Self::default();
+        let mut all = Self {
+            account,
+            ..Self::default()
+        };
         for stream in named {
             all.by_name.insert(stream.name.clone(), Arc::clone(&stream));
             all.by_id.insert(stream.id, stream);
@@ -57,6 +65,11 @@ impl Streams {
     /// Every stream of the folder, in no order.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Stream>> {
         self.by_id.values()
+    }
+
+    /// What the account is told.
+    pub fn account(&self) -> AccountSettings {
+        self.account
     }
 
     /// How many there are.
@@ -92,6 +105,12 @@ pub struct Stream {
     pub map_version: u32,
     /// All shards, in index order.
     pub shards: Vec<Shard>,
+    /// What else it is told.
+    pub settings: StreamSettings,
+    /// Its registered consumers, in name order.
+    pub consumers: Vec<Consumer>,
+    /// When its mode was changed within the last day.
+    pub(crate) mode_changes: Vec<Timestamp>,
     /// The way from a hash key to an open shard.
     pub(crate) routes: Routes,
 }
@@ -139,6 +158,9 @@ impl Stream {
             map_version: 1,
             routes: Routes::new(&shards).ok()?,
             shards,
+            settings: StreamSettings::default(),
+            consumers: Vec::new(),
+            mode_changes: Vec::new(),
         })
     }
 
@@ -153,6 +175,14 @@ impl Stream {
             .shards
             .binary_search_by_key(&index, |shard| shard.index);
         at.ok().map(|at| &self.shards[at])
+    }
+
+    /// The consumer of this name.
+    pub fn consumer(&self, name: &str) -> Option<&Consumer> {
+        let at = self
+            .consumers
+            .binary_search_by(|consumer| consumer.name.as_str().cmp(name));
+        at.ok().map(|at| &self.consumers[at])
     }
 
     /// The shards that take records, in index order.

@@ -10,7 +10,7 @@ use weir_protocol::wire::request::ReadFrom;
 use weir_reactor::{CorePlan, CoreReactor, Reactor, choose_cpus, start_cores};
 use weir_stream::{
     CreateStream, Engine, FolderOptions, OpenFolder, OpenFolderError, QuotaSwitch, ReadRequest,
-    ShardBatch, Stream, open_folder,
+    ShardBatch, Stream, StreamSettings, open_folder,
 };
 
 fn options(folder: &Path, cores: usize) -> FolderOptions {
@@ -92,6 +92,7 @@ async fn write(engine: Engine<CoreReactor>) {
         mode: StreamMode::OnDemand,
         retention_ms: None,
         retain_bytes: None,
+        settings: StreamSettings::default(),
     };
     let id = engine.create_stream(create).await.unwrap().id;
     while !engine.streams().by_id(id).unwrap().is_usable() {

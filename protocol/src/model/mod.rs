@@ -2,6 +2,7 @@
 //!
 //! A value in hand is valid: fields are private and the parser is the only way in.
 
+mod consumer;
 mod decimal;
 mod hash_key;
 mod offset;
@@ -10,10 +11,11 @@ mod shard;
 mod stream;
 mod timestamp;
 
+pub use consumer::{ConsumerName, InvalidConsumerName};
 pub use decimal::Digits;
 pub use hash_key::{HashKey, HashKeyRange, InvalidHashKey};
 pub use offset::{Count, Epoch, Offset};
 pub use sequence_number::{InvalidSequenceNumber, SequenceNumber};
 pub use shard::{InvalidPartitionKey, LogId, PartitionKey, Position, ShardId, ShardIndex};
-pub use stream::{InvalidStreamName, StreamId, StreamMode, StreamName, StreamStatus};
+pub use stream::{InvalidStreamName, StreamId, StreamMode, StreamName, StreamQuota, StreamStatus};
 pub use timestamp::Timestamp;

@@ -97,6 +97,60 @@ impl StreamMode {
     }
 }
 
+/// Whether a stream's shards are metered, whatever its mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum StreamQuota {
+    /// As the server is told.
+    #[default]
+    Server,
+    /// By the stream's mode, also on a server that is told otherwise.
+    Mode,
+    /// As AWS meters a provisioned stream.
+    Aws,
+    /// Not at all.
+    Off,
+}
+
+impl StreamQuota {
+    /// The byte on the wire.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Server => 1,
+            Self::Mode => 2,
+            Self::Aws => 3,
+            Self::Off => 4,
+        }
+    }
+
+    /// From the byte on the wire.
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Server),
+            2 => Some(Self::Mode),
+            3 => Some(Self::Aws),
+            4 => Some(Self::Off),
+            _ => None,
+        }
+    }
+
+    /// Its word on the command line and in the catalog.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Mode => "mode",
+            Self::Aws => "aws",
+            Self::Off => "off",
+        }
+    }
+
+    /// From its word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Server, Self::Mode, Self::Aws, Self::Off]
+            .into_iter()
+            .find(|quota| quota.word() == word)
+    }
+}
+
 /// Where a stream stands between its creation and its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StreamStatus {

@@ -3,7 +3,7 @@
 use weir_protocol::limits::STREAM_SHARDS_MAX;
 use weir_protocol::model::{StreamMode, StreamName};
 use weir_reactor::Reactor;
-use weir_stream::CreateStream;
+use weir_stream::{CreateStream, StreamSettings};
 
 use crate::call::Call;
 use crate::error::{ServiceError, shard_limit};
@@ -105,6 +105,7 @@ pub(crate) async fn answer<R: Reactor>(
         mode: request.mode,
         retention_ms: None,
         retain_bytes: None,
+        settings: StreamSettings::default(),
     };
     match call.engine.create_stream(create).await {
         Ok(_stream) => Ok(Vec::new()),

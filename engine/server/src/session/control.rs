@@ -5,7 +5,9 @@ use weir_protocol::wire::error::{ErrorCode, WireError};
 use weir_protocol::wire::request::{CreateRequest, ListRequest, Request, SetRequest};
 use weir_protocol::wire::response::{Response, ShardDescription, StreamDescription, StreamSummary};
 use weir_reactor::Reactor;
-use weir_stream::{CreateStream, Engine, Stream, StreamChange};
+use weir_stream::{
+    Change, ConsumersOnDelete, CreateStream, Engine, Stream, StreamChange, StreamSettings,
+};
 
 use super::error::refused_control;
 
@@ -51,6 +53,7 @@ pub(crate) async fn run<R: Reactor>(engine: &Engine<R>, request: Control) -> Res
                 mode: create.mode,
                 retention_ms: create.retention_ms,
                 retain_bytes: create.retain_bytes,
+                settings: StreamSettings::default(),
             };
             match engine.create_stream(create).await {
                 Ok(stream) => Response::Stream(describe(&stream, engine.cores())),
@@ -58,17 +61,19 @@ pub(crate) async fn run<R: Reactor>(engine: &Engine<R>, request: Control) -> Res
             }
         }
         Control::Set(set) => {
-            let change = StreamChange {
+            let change = Change::Settings(StreamChange {
                 mode: set.mode,
                 retention_ms: set.retention_ms,
                 retain_bytes: set.retain_bytes,
-            };
-            match engine.update_stream(&set.name, change).await {
-                Ok(stream) => Response::Stream(describe(&stream, engine.cores())),
+                quota: None,
+            });
+            match engine.change_stream(&set.name, change).await {
+                Ok(changed) => Response::Stream(describe(&changed.after, engine.cores())),
                 Err(error) => Response::Error(refused_control(&error)),
             }
         }
-        Control::Delete(name) => match engine.delete_stream(&name).await {
+        Control::Delete(name) => match engine.delete_stream(&name, ConsumersOnDelete::Delete).await
+        {
             Ok(()) => Response::Deleted,
             Err(error) => Response::Error(refused_control(&error)),
         },

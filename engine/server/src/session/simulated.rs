@@ -13,7 +13,9 @@ use weir_protocol::wire::response::{AppendOutcome, Response};
 use weir_protocol::wire::session::ClientSession;
 use weir_reactor::sim::{RunLimit, Sim, SimDisk, SimOptions, SimReactor, SimSocket};
 use weir_reactor::{Lane, Reactor, Socket};
-use weir_stream::{CreateStream, Engine, FolderOptions, Opened, QuotaSwitch, open_in};
+use weir_stream::{
+    CreateStream, Engine, FolderOptions, Opened, QuotaSwitch, StreamSettings, open_in,
+};
 
 use super::{CoreSessions, Greeted, greet, serve};
 
@@ -43,6 +45,7 @@ async fn start(reactor: SimReactor, disk: SimDisk) -> (Engine<SimReactor>, Shard
         mode: StreamMode::OnDemand,
         retention_ms: None,
         retain_bytes: None,
+        settings: StreamSettings::default(),
     };
     let stream = engine.create_stream(create).await.unwrap();
     let shard = ShardId::new(stream.id, ShardIndex(0));

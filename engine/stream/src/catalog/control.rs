@@ -11,16 +11,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_log::{LedgerChange, LedgerFailed};
-use weir_protocol::model::{StreamId, StreamName, StreamStatus, Timestamp};
+use weir_protocol::model::{ConsumerName, StreamId, StreamName, StreamStatus, Timestamp};
 use weir_reactor::BlockingDisk;
 use weir_reactor::{Inbox, Reply, oneshot};
 
+use super::change::Surroundings;
 use super::model::Model;
 use super::store::{Catalog, CatalogError};
+use crate::consumer::ConsumerStatus;
 use crate::cross_core::{CoreAddress, Publication};
 use crate::error::ControlError;
-use crate::request::{CreateStream, StreamChange};
+use crate::folder::QuotaSwitch;
+use crate::request::{Change, Changed, ConsumersOnDelete, CreateStream};
 use crate::retention::ExpiryAccount;
+use crate::settings::AccountSettings;
 use crate::stream::Stream;
 
 /// Most control requests waiting; more are refused.
@@ -35,17 +39,23 @@ pub(crate) enum ControlRequest {
     },
     Delete {
         name: StreamName,
+        consumers: ConsumersOnDelete,
         answer: Reply<StreamAnswer>,
     },
-    Update {
+    Change {
         name: StreamName,
-        change: StreamChange,
-        answer: Reply<StreamAnswer>,
+        change: Change,
+        now: Timestamp,
+        answer: Reply<Result<Changed, ControlError>>,
     },
-    /// The state delay of a created or deleted stream is over.
-    Settle {
-        stream: StreamId,
+    /// The account's commitment to a minimum throughput is made or taken back.
+    Commit {
+        is_enabled: bool,
+        now: Timestamp,
+        answer: Reply<Result<AccountSettings, ControlError>>,
     },
+    /// A state delay is over.
+    Settle(Settling),
     /// A log's list of segments changes.
     Ledger {
         change: LedgerChange,
@@ -63,6 +73,19 @@ pub(crate) enum ControlRequest {
     Stop,
 }
 
+/// What waits for the end of its state delay, unless something else became of it.
+#[derive(Debug, Clone)]
+pub(crate) enum Settling {
+    /// A stream that is being created, changed or deleted.
+    Stream { id: StreamId, status: StreamStatus },
+    /// A consumer that is being created or deleted.
+    Consumer {
+        stream: StreamId,
+        name: ConsumerName,
+        status: ConsumerStatus,
+    },
+}
+
 /// The stream as it is after the change.
 pub(crate) type StreamAnswer = Result<Arc<Stream>, ControlError>;
 
@@ -74,6 +97,7 @@ pub struct ControlPlane<D: BlockingDisk> {
     /// By core; `None` once a core has closed.
     pub(crate) cores: Vec<Option<CoreAddress>>,
     pub(crate) state_delay: Duration,
+    pub(crate) quota: QuotaSwitch,
 }
 
 impl<D: BlockingDisk> ControlPlane<D> {
@@ -89,19 +113,32 @@ impl<D: BlockingDisk> ControlPlane<D> {
                     let result = self.create(&create, now).await;
                     answer.send(result);
                 }
-                ControlRequest::Delete { name, answer } => {
-                    let result = self.delete(&name).await;
-                    answer.send(result);
-                }
-                ControlRequest::Update {
+                ControlRequest::Delete {
                     name,
-                    change,
+                    consumers,
                     answer,
                 } => {
-                    let result = self.update(&name, &change).await;
+                    let result = self.delete(&name, consumers).await;
                     answer.send(result);
                 }
-                ControlRequest::Settle { stream } => self.settle(stream).await,
+                ControlRequest::Change {
+                    name,
+                    change,
+                    now,
+                    answer,
+                } => {
+                    let result = self.change(&name, &change, now).await;
+                    answer.send(result);
+                }
+                ControlRequest::Commit {
+                    is_enabled,
+                    now,
+                    answer,
+                } => {
+                    let result = self.commit(is_enabled, now).await;
+                    answer.send(result);
+                }
+                ControlRequest::Settle(settling) => self.settle(&settling).await,
                 ControlRequest::Ledger { change, answer } => answer.send(self.ledger(&change)),
                 ControlRequest::Expiry { account } => {
                     let noted = self.catalog.put_expiry(&account);
@@ -136,8 +173,8 @@ impl<D: BlockingDisk> ControlPlane<D> {
         self.put(stream, next_stream).await
     }
 
-    async fn delete(&mut self, name: &StreamName) -> StreamAnswer {
-        let stream = self.model.delete(name)?;
+    async fn delete(&mut self, name: &StreamName, consumers: ConsumersOnDelete) -> StreamAnswer {
+        let stream = self.model.delete(name, consumers)?;
         if !self.state_delay.is_zero() {
             return self.put(stream, 0).await;
         }
@@ -148,23 +185,77 @@ impl<D: BlockingDisk> ControlPlane<D> {
         Ok(Arc::new(stream))
     }
 
-    async fn update(&mut self, name: &StreamName, change: &StreamChange) -> StreamAnswer {
-        let stream = self.model.update(name, change)?;
-        self.put(stream, 0).await
+    async fn change(
+        &mut self,
+        name: &StreamName,
+        change: &Change,
+        now: Timestamp,
+    ) -> Result<Changed, ControlError> {
+        let around = Surroundings {
+            now,
+            quota: self.quota,
+            is_committed: self.model.account().commitment.is_enabled,
+            is_instant: self.state_delay.is_zero(),
+        };
+        let (before, after) = self.model.change(name, change, &around)?;
+        let after = self.put(after, 0).await?;
+        Ok(Changed { before, after })
     }
 
-    async fn settle(&mut self, id: StreamId) {
-        if let Some(stream) = self.model.in_status(id, StreamStatus::Creating) {
-            let mut active = Stream::clone(stream);
-            active.status = StreamStatus::Active;
-            self.put(active, 0).await.ok();
-        } else if let Some(stream) = self.model.in_status(id, StreamStatus::Deleting) {
-            let name = stream.name.clone();
-            let removed = self.catalog.remove_stream(&name);
-            if self.settled(removed).await.is_ok() {
-                self.model.remove(&name);
-                self.publish().await;
+    async fn commit(
+        &mut self,
+        is_enabled: bool,
+        now: Timestamp,
+    ) -> Result<AccountSettings, ControlError> {
+        let mut account = self.model.account();
+        let commitment = &mut account.commitment;
+        match (commitment.is_enabled, is_enabled) {
+            (false, true) => (commitment.started, commitment.ended) = (Some(now), None),
+            (true, false) => commitment.ended = Some(now),
+            (true, true) | (false, false) => return Ok(account),
+        }
+        commitment.is_enabled = is_enabled;
+        let written = self.catalog.put_account(&account);
+        self.settled(written).await?;
+        self.model.put_account(account);
+        self.publish().await;
+        Ok(account)
+    }
+
+    async fn settle(&mut self, settling: &Settling) {
+        match settling {
+            Settling::Consumer {
+                stream,
+                name,
+                status,
+            } => {
+                if let Some(stream) = self.model.settle_consumer(*stream, name, *status) {
+                    self.put(stream, 0).await.ok();
+                }
             }
+            Settling::Stream { id, status } => {
+                if let Some(stream) = self.model.in_status(*id, *status).cloned() {
+                    self.settle_stream(&stream).await;
+                }
+            }
+        }
+    }
+
+    async fn settle_stream(&mut self, stream: &Stream) {
+        match stream.status {
+            StreamStatus::Creating | StreamStatus::Updating => {
+                let mut active = stream.clone();
+                active.status = StreamStatus::Active;
+                self.put(active, 0).await.ok();
+            }
+            StreamStatus::Deleting => {
+                let removed = self.catalog.remove_stream(&stream.name);
+                if self.settled(removed).await.is_ok() {
+                    self.model.remove(&stream.name);
+                    self.publish().await;
+                }
+            }
+            StreamStatus::Active => {}
         }
     }
 

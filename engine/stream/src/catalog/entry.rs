@@ -8,12 +8,14 @@ use weir_protocol::model::{
     Timestamp,
 };
 
+use super::settings_entry::{ConsumerEntry, SettingsEntry};
 use crate::shard::placement::core_of;
 use crate::shard::routing::Routes;
 use crate::stream::{Closed, Shard, Stream};
 
-/// Version of the entries that this build writes; it reads this one only.
-pub(crate) const ENTRY_VERSION: u32 = 1;
+/// Version of the entries that this build writes. It reads version 1 too, which had neither settings
+/// nor consumers.
+pub(crate) const ENTRY_VERSION: u32 = 2;
 
 /// A stream as the catalog keeps it; its name is the key.
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,6 +30,12 @@ pub(crate) struct StreamEntry {
     created_ms: u64,
     map_version: u32,
     shards: Vec<ShardEntry>,
+    #[serde(default)]
+    settings: SettingsEntry,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    consumers: Vec<ConsumerEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    mode_changes_ms: Vec<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,8 +61,8 @@ struct ClosedEntry {
 
 /// Only the version, which every build can read.
 #[derive(Debug, Deserialize)]
-struct VersionOnly {
-    version: u32,
+pub(super) struct VersionOnly {
+    pub(super) version: u32,
 }
 
 /// Why an entry makes no sense.
@@ -64,10 +72,12 @@ pub(crate) enum EntryError {
     #[error("{0}")]
     Json(#[from] serde_json::Error),
     /// A later build wrote it.
-    #[error("entry version {found}, this build reads {ENTRY_VERSION}")]
+    #[error("entry version {found}, this build reads up to {known}")]
     Version {
         /// The version found.
         found: u32,
+        /// The latest that this build reads.
+        known: u32,
     },
     /// A value that cannot be.
     #[error("{what} {found:?}")]
@@ -79,7 +89,7 @@ pub(crate) enum EntryError {
     },
 }
 
-fn wrong(what: &'static str, found: impl ToString) -> EntryError {
+pub(super) fn wrong(what: &'static str, found: impl ToString) -> EntryError {
     EntryError::Value {
         what,
         found: found.to_string(),
@@ -110,6 +120,13 @@ pub(crate) fn encode(stream: &Stream) -> Vec<u8> {
         created_ms: stream.created.as_millis(),
         map_version: stream.map_version,
         shards: stream.shards.iter().map(shard).collect(),
+        settings: SettingsEntry::of(&stream.settings),
+        consumers: stream.consumers.iter().map(ConsumerEntry::of).collect(),
+        mode_changes_ms: stream
+            .mode_changes
+            .iter()
+            .map(|changed| changed.as_millis())
+            .collect(),
     };
     serde_json::to_vec(&entry).expect("plain structs become JSON")
 }
@@ -117,8 +134,9 @@ pub(crate) fn encode(stream: &Stream) -> Vec<u8> {
 /// The stream called `name` in an entry, its shards homed on `cores` cores.
 pub(crate) fn decode(name: &str, bytes: &[u8], cores: u32) -> Result<Stream, EntryError> {
     let VersionOnly { version } = serde_json::from_slice(bytes)?;
-    if version != ENTRY_VERSION {
-        return Err(EntryError::Version { found: version });
+    if version == 0 || version > ENTRY_VERSION {
+        let (found, known) = (version, ENTRY_VERSION);
+        return Err(EntryError::Version { found, known });
     }
     let entry: StreamEntry = serde_json::from_slice(bytes)?;
     let id = StreamId::new(entry.id);
@@ -132,6 +150,14 @@ pub(crate) fn decode(name: &str, bytes: &[u8], cores: u32) -> Result<Stream, Ent
     }
     let routes =
         Routes::new(&shards).map_err(|gap| wrong("hash ranges do not meet at", gap.shard))?;
+    let consumers = entry
+        .consumers
+        .into_iter()
+        .map(ConsumerEntry::into_consumer)
+        .collect::<Result<Vec<_>, _>>()?;
+    if !consumers.is_sorted_by(|a, b| a.name < b.name) {
+        return Err(wrong("consumers out of order in stream", name));
+    }
     Ok(Stream {
         id,
         name: StreamName::new(name).map_err(|_| wrong("stream name", name))?,
@@ -142,6 +168,13 @@ pub(crate) fn decode(name: &str, bytes: &[u8], cores: u32) -> Result<Stream, Ent
         created: Timestamp::from_millis(entry.created_ms),
         map_version: entry.map_version,
         shards,
+        settings: entry.settings.into_settings()?,
+        consumers,
+        mode_changes: entry
+            .mode_changes_ms
+            .into_iter()
+            .map(Timestamp::from_millis)
+            .collect(),
         routes,
     })
 }
@@ -191,7 +224,11 @@ fn mode(text: &str) -> Result<StreamMode, EntryError> {
 
 #[cfg(test)]
 mod tests {
+    use weir_protocol::model::{ConsumerName, StreamQuota};
+
     use super::*;
+    use crate::consumer::{Consumer, ConsumerStatus};
+    use crate::settings::{RecordDistribution, ShardMetrics, StreamSettings};
 
     #[test]
     fn an_entry_gives_the_stream_back() {
@@ -218,14 +255,47 @@ mod tests {
             map_version: 4,
             routes: Routes::new(&shards).unwrap(),
             shards,
+            settings: StreamSettings {
+                tags: [("a".to_owned(), "ü".to_owned())].into(),
+                encryption_key: Some("alias/k".to_owned()),
+                monitoring: ShardMetrics::named("OutgoingBytes").unwrap(),
+                policy: Some("{}".to_owned()),
+                warm_throughput_mibps: Some(9),
+                record_bytes_max: 2 << 20,
+                distribution: RecordDistribution::Auto,
+                quota: StreamQuota::Off,
+            },
+            consumers: vec![Consumer {
+                name: ConsumerName::new("app").unwrap(),
+                created: Timestamp::from_millis(99),
+                status: ConsumerStatus::Creating,
+                tags: [("b".to_owned(), String::new())].into(),
+                policy: Some("{}".to_owned()),
+            }],
+            mode_changes: vec![Timestamp::from_millis(80)],
         };
         assert_eq!(decode("logs", &encode(&stream), 2).unwrap(), stream);
     }
 
     #[test]
+    fn an_entry_of_the_first_version_is_read() {
+        let first = include_bytes!("entry-version-1.json");
+        let stream = decode("logs", first, 2).unwrap();
+        assert_eq!(stream.mode, StreamMode::Provisioned);
+        assert_eq!(stream.retain_bytes, Some(1 << 40));
+        assert_eq!(stream.shards.len(), 2);
+        assert_eq!(stream.settings, StreamSettings::default());
+        assert!(stream.consumers.is_empty());
+        assert_eq!(decode("logs", &encode(&stream), 2).unwrap(), stream);
+    }
+
+    #[test]
     fn a_later_version_and_nonsense_are_refused_by_name() {
-        let error = decode("a", br#"{"version":2,"more":1}"#, 1).unwrap_err();
-        assert_eq!(error.to_string(), "entry version 2, this build reads 1");
+        let error = decode("a", br#"{"version":3,"more":1}"#, 1).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "entry version 3, this build reads up to 2"
+        );
         assert!(decode("a", b"", 1).is_err());
         let no_shards = br#"{"version":1,"id":1,"status":"LOST","mode":"ON_DEMAND",
             "retention_ms":1,"created_ms":1,"map_version":1,"shards":[]}"#;

@@ -2,8 +2,11 @@
 //!
 //! Owns: the redb file and the one thread that writes it. Never: records; a data path.
 
+pub(crate) mod account;
+pub(crate) mod change;
 pub(crate) mod control;
 pub(crate) mod entry;
 pub(crate) mod model;
+mod settings_entry;
 pub(crate) mod storage;
 pub(crate) mod store;

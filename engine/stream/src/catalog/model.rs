@@ -10,12 +10,15 @@ use weir_protocol::limits::{
     RETAIN_BYTES_MIN, RETENTION_MS_DEFAULT, RETENTION_MS_MAX, RETENTION_MS_MIN, STREAM_SHARDS_MAX,
 };
 use weir_protocol::model::{
-    HashKeyRange, ShardIndex, StreamId, StreamName, StreamStatus, Timestamp,
+    ConsumerName, HashKeyRange, ShardIndex, StreamId, StreamName, StreamStatus, Timestamp,
 };
 
+use super::change::{Surroundings, changed, check_tag_count, record_bytes};
 use super::store::Contents;
+use crate::consumer::{Consumer, ConsumerStatus};
 use crate::error::ControlError;
-use crate::request::{CreateStream, StreamChange};
+use crate::request::{Change, ConsumersOnDelete, CreateStream};
+use crate::settings::AccountSettings;
 use crate::shard::placement::core_of;
 use crate::shard::routing::Routes;
 use crate::stream::{Shard, Stream, Streams};
@@ -29,6 +32,7 @@ pub(crate) struct Model {
     named: BTreeMap<StreamName, Arc<Stream>>,
     others: Vec<Arc<Stream>>,
     next_stream: u64,
+    account: AccountSettings,
     cores: u32,
 }
 
@@ -43,6 +47,7 @@ impl Model {
                 .collect(),
             others: others.into_iter().map(Arc::new).collect(),
             next_stream: contents.next_stream,
+            account: contents.account,
             cores,
         }
     }
@@ -52,7 +57,17 @@ impl Model {
         Arc::new(Streams::new(
             self.named.values().cloned(),
             self.others.iter().cloned(),
+            self.account,
         ))
+    }
+
+    pub(crate) fn account(&self) -> AccountSettings {
+        self.account
+    }
+
+    /// Enters account settings that were written to the catalog.
+    pub(crate) fn put_account(&mut self, account: AccountSettings) {
+        self.account = account;
     }
 
     pub(crate) fn next_stream(&self) -> u64 {
@@ -73,6 +88,8 @@ impl Model {
         }
         let retention_ms = retention(create.retention_ms.unwrap_or(RETENTION_MS_DEFAULT))?;
         let retain_bytes = retain_bytes(create.retain_bytes)?;
+        check_tag_count(create.settings.tags.len())?;
+        record_bytes(create.settings.record_bytes_max)?;
         if self.named.contains_key(&create.name) {
             return Err(ControlError::StreamExists {
                 name: create.name.clone(),
@@ -112,52 +129,65 @@ impl Model {
             created: now,
             map_version: 1,
             shards,
+            settings: create.settings.clone(),
+            consumers: Vec::new(),
+            mode_changes: Vec::new(),
             routes,
         };
         Ok((stream, self.next_stream + 1))
     }
 
     /// The stream `name` on its way out.
-    pub(crate) fn delete(&self, name: &StreamName) -> Result<Stream, ControlError> {
-        let stream = self.find(name)?;
-        match stream.status {
-            StreamStatus::Creating | StreamStatus::Active => {
-                let mut deleted = Stream::clone(stream);
-                deleted.status = StreamStatus::Deleting;
-                Ok(deleted)
-            }
-            status => Err(ControlError::NotActive {
-                name: name.clone(),
-                status,
-            }),
-        }
-    }
-
-    /// The stream `name` with other settings.
-    pub(crate) fn update(
+    pub(crate) fn delete(
         &self,
         name: &StreamName,
-        change: &StreamChange,
+        consumers: ConsumersOnDelete,
     ) -> Result<Stream, ControlError> {
         let stream = self.find(name)?;
-        if !stream.is_usable() {
-            let status = stream.status;
+        if stream.status == StreamStatus::Deleting {
             return Err(ControlError::NotActive {
                 name: name.clone(),
-                status,
+                status: stream.status,
             });
         }
-        let mut changed = Stream::clone(stream);
-        if let Some(mode) = change.mode {
-            changed.mode = mode;
+        if consumers == ConsumersOnDelete::Keep && !stream.consumers.is_empty() {
+            return Err(ControlError::HasConsumers { name: name.clone() });
         }
-        if let Some(millis) = change.retention_ms {
-            changed.retention_ms = retention(millis)?;
+        let mut deleted = Stream::clone(stream);
+        deleted.status = StreamStatus::Deleting;
+        Ok(deleted)
+    }
+
+    /// The stream `name` as it is, and after `change`.
+    pub(crate) fn change(
+        &self,
+        name: &StreamName,
+        change: &Change,
+        around: &Surroundings,
+    ) -> Result<(Arc<Stream>, Stream), ControlError> {
+        let before = self.find(name)?;
+        let after = changed(before, change, around)?;
+        Ok((Arc::clone(before), after))
+    }
+
+    /// The stream with this number after the state delay of its consumer `name`, if that is still in
+    /// `status`: it is usable, or gone.
+    pub(crate) fn settle_consumer(
+        &self,
+        id: StreamId,
+        name: &ConsumerName,
+        status: ConsumerStatus,
+    ) -> Option<Stream> {
+        let is_meant = |consumer: &Consumer| consumer.name == *name && consumer.status == status;
+        let stream = self.named.values().find(|stream| stream.id == id)?;
+        let at = stream.consumers.iter().position(is_meant)?;
+        let mut settled = Stream::clone(stream);
+        match status {
+            ConsumerStatus::Creating => settled.consumers[at].status = ConsumerStatus::Active,
+            ConsumerStatus::Deleting => drop(settled.consumers.remove(at)),
+            ConsumerStatus::Active => return None,
         }
-        if change.retain_bytes.is_some() {
-            changed.retain_bytes = retain_bytes(change.retain_bytes)?;
-        }
-        Ok(changed)
+        Some(settled)
     }
 
     /// The stream with this number, if it is still in `status`, with its name.
@@ -187,7 +217,7 @@ impl Model {
     }
 }
 
-fn retention(millis: u64) -> Result<u64, ControlError> {
+pub(super) fn retention(millis: u64) -> Result<u64, ControlError> {
     if (RETENTION_MS_MIN..=RETENTION_MS_MAX).contains(&millis) {
         Ok(millis)
     } else {
@@ -196,7 +226,7 @@ fn retention(millis: u64) -> Result<u64, ControlError> {
 }
 
 /// Zero stands for no cap.
-fn retain_bytes(bytes: Option<u64>) -> Result<Option<u64>, ControlError> {
+pub(super) fn retain_bytes(bytes: Option<u64>) -> Result<Option<u64>, ControlError> {
     match bytes {
         None | Some(0) => Ok(None),
         Some(bytes) if bytes >= RETAIN_BYTES_MIN => Ok(Some(bytes)),
@@ -206,9 +236,12 @@ fn retain_bytes(bytes: Option<u64>) -> Result<Option<u64>, ControlError> {
 
 #[cfg(test)]
 mod tests {
-    use weir_protocol::model::StreamMode;
+    use weir_protocol::model::{StreamMode, StreamQuota};
 
     use super::*;
+    use crate::folder::QuotaSwitch;
+    use crate::request::StreamChange;
+    use crate::settings::StreamSettings;
 
     fn empty() -> Model {
         let (named, others) = (BTreeMap::new(), Vec::new());
@@ -216,6 +249,7 @@ mod tests {
             named,
             others,
             next_stream: 1,
+            account: AccountSettings::default(),
             cores: 2,
         }
     }
@@ -227,6 +261,7 @@ mod tests {
             mode: StreamMode::OnDemand,
             retention_ms: None,
             retain_bytes: None,
+            settings: StreamSettings::default(),
         }
     }
 
@@ -242,7 +277,7 @@ mod tests {
         let first = create(&mut model, "a", 3).unwrap();
         assert_eq!(first.retention_ms, RETENTION_MS_DEFAULT);
         assert_eq!(first.shards.len(), 3);
-        model.delete(&first.name).unwrap();
+        model.delete(&first.name, ConsumersOnDelete::Keep).unwrap();
         model.remove(&first.name);
         let second = create(&mut model, "a", 3).unwrap();
         assert!(second.id > first.id);
@@ -284,30 +319,31 @@ mod tests {
     fn settings_change_within_their_bounds() {
         let mut model = empty();
         let stream = create(&mut model, "a", 1).unwrap();
-        let change = |retention_ms, retain_bytes| StreamChange {
-            mode: Some(StreamMode::Provisioned),
-            retention_ms,
-            retain_bytes,
+        let around = Surroundings {
+            now: Timestamp::from_millis(5),
+            quota: QuotaSwitch::Mode,
+            is_committed: false,
+            is_instant: false,
         };
-        let changed = model
-            .update(&stream.name, &change(Some(20_000), Some(1 << 30)))
-            .unwrap();
+        let make = |model: &Model, retention_ms, retain_bytes| {
+            let change = Change::Settings(StreamChange {
+                mode: Some(StreamMode::Provisioned),
+                retention_ms,
+                retain_bytes,
+                quota: Some(StreamQuota::Off),
+            });
+            let (_, after) = model.change(&stream.name, &change, &around)?;
+            Ok::<_, ControlError>(after)
+        };
+        let changed = make(&model, Some(20_000), Some(1 << 30)).unwrap();
         assert_eq!(changed.retention_ms, 20_000);
         assert_eq!(changed.retain_bytes, Some(1 << 30));
         assert_eq!(changed.mode, StreamMode::Provisioned);
+        assert_eq!(changed.settings.quota, StreamQuota::Off);
         model.put(changed, 0);
-        assert_eq!(
-            model
-                .update(&stream.name, &change(None, Some(0)))
-                .unwrap()
-                .retain_bytes,
-            None
-        );
-        assert!(
-            model
-                .update(&stream.name, &change(Some(999), None))
-                .is_err()
-        );
-        assert!(model.update(&stream.name, &change(None, Some(1))).is_err());
+        let uncapped = make(&model, None, Some(0)).unwrap();
+        assert_eq!(uncapped.retain_bytes, None);
+        assert!(make(&model, Some(999), None).is_err());
+        assert!(make(&model, None, Some(1)).is_err());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns: the redb database `catalog`. Never: rules about what may be changed.
 //!
-//! Tables: `streams` by (account, region, name); `segments` by (log, generation), the sealed
+//! Tables: `streams` by (account, region, name); `accounts` by (account, region); `segments` by (log, generation), the sealed
 //! segments that count; `logs` with each log's known generation; `numbers` with the rest. Each
 //! change is one transaction, durable when the call returns; quick repair is set, so that opening
 //! after a crash costs no scan.
@@ -15,15 +15,19 @@ use weir_log::{LedgerChange, LedgerState};
 use weir_protocol::model::{LogId, StreamName};
 use weir_reactor::BlockingDisk;
 
+use super::account;
 use super::entry::{self, EntryError};
 use super::storage::CatalogStorage;
 use crate::retention::ExpiryAccount;
+use crate::settings::AccountSettings;
 use crate::stream::Stream;
 
 const STREAMS: TableDefinition<'_, (&str, &str, &str), &[u8]> = TableDefinition::new("streams");
 const SEGMENTS: TableDefinition<'_, (u32, u64), ()> = TableDefinition::new("segments");
 const LOGS: TableDefinition<'_, u32, u64> = TableDefinition::new("logs");
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
+/// Made by the first change of an account's settings: a catalog without it is whole.
+const ACCOUNTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("accounts");
 const SECRETS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("secrets");
 
 /// Version of the tables; a catalog of another one is refused.
@@ -61,6 +65,14 @@ pub(crate) enum CatalogError {
     Entry {
         /// The stream's name.
         name: String,
+        /// What is wrong.
+        source: EntryError,
+    },
+    /// An account's entry makes no sense.
+    #[error("settings of account {account}: {source}")]
+    Account {
+        /// The account.
+        account: String,
         /// What is wrong.
         source: EntryError,
     },
@@ -109,6 +121,8 @@ pub(crate) struct Contents {
     pub(crate) named: Vec<Stream>,
     /// Streams of other accounts and regions.
     pub(crate) others: Vec<Stream>,
+    /// What the server's account is told.
+    pub(crate) account: AccountSettings,
     /// The next stream's number.
     pub(crate) next_stream: u64,
     /// Whether the last life of the server ended in good order.
@@ -246,10 +260,37 @@ impl<D: BlockingDisk> Catalog<D> {
         Ok(Contents {
             named,
             others,
+            account: self.read_account(&view)?,
             next_stream: number(number::NEXT_STREAM)?,
             is_clean: number(number::CLEAN)? == 1,
             seal_key: seal_key.ok_or(missing_key)?,
             expiry,
+        })
+    }
+
+    fn read_account(&self, view: &redb::ReadTransaction) -> Result<AccountSettings, CatalogError> {
+        let accounts = match view.open_table(ACCOUNTS) {
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(AccountSettings::default()),
+            opened => opened?,
+        };
+        let Namespace { account, region } = &self.namespace;
+        let Some(found) = accounts.get((account.as_str(), region.as_str()))? else {
+            return Ok(AccountSettings::default());
+        };
+        account::decode(found.value()).map_err(|source| CatalogError::Account {
+            account: account.clone(),
+            source,
+        })
+    }
+
+    /// Writes what the account is told.
+    pub(crate) fn put_account(&self, account: &AccountSettings) -> Result<(), CatalogError> {
+        let bytes = account::encode(account);
+        write(self.database()?, |change| {
+            let Namespace { account, region } = &self.namespace;
+            let key = (account.as_str(), region.as_str());
+            change.open_table(ACCOUNTS)?.insert(key, bytes.as_slice())?;
+            Ok(())
         })
     }
 

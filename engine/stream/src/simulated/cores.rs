@@ -6,6 +6,7 @@ use weir_reactor::sim::{Crash, RunLimit};
 
 use super::{Server, asked, batch, create, machine, name, options, read_all};
 use crate::error::AppendError;
+use crate::request::ConsumersOnDelete;
 
 #[test]
 fn any_core_takes_anything_and_the_owner_only_its_own() {
@@ -110,7 +111,10 @@ fn a_deleted_stream_stays_deleted_and_an_interrupted_creation_is_ended() {
             .create_stream(asked("new", 2, StreamMode::OnDemand))
             .await
             .unwrap();
-        engine.delete_stream(&name("gone")).await.unwrap();
+        engine
+            .delete_stream(&name("gone"), ConsumersOnDelete::Keep)
+            .await
+            .unwrap();
     })
     .unwrap();
     sim.crash(Crash::PowerCut);

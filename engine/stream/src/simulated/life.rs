@@ -10,7 +10,7 @@ use weir_reactor::{Lane, Reactor};
 
 use super::{Server, asked, batch, create, machine, name, options, read_all};
 use crate::error::{AppendError, ControlError, ReadError};
-use crate::request::{ReadRequest, StreamChange};
+use crate::request::{Change, ConsumersOnDelete, ReadRequest, StreamChange};
 
 const FIRST: ShardIndex = ShardIndex(0);
 
@@ -203,8 +203,13 @@ fn deleting_a_stream_ends_its_waiting_reads_and_frees_its_name() {
         let deleter = engine.clone();
         reactor.spawn(Lane::Network, async move {
             deleter.reactor().sleep(Duration::from_secs(1)).await;
-            deleter.delete_stream(&name("logs")).await.unwrap();
-            let again = deleter.delete_stream(&name("logs")).await;
+            deleter
+                .delete_stream(&name("logs"), ConsumersOnDelete::Keep)
+                .await
+                .unwrap();
+            let again = deleter
+                .delete_stream(&name("logs"), ConsumersOnDelete::Keep)
+                .await;
             assert!(matches!(again, Err(ControlError::NotActive { .. })));
             let taken = deleter
                 .create_stream(asked("logs", 1, StreamMode::OnDemand))
@@ -284,11 +289,11 @@ fn admission_refuses_what_it_must() {
         );
         assert_eq!(engine.counters().throttled_appends, 1);
         // The mode is a setting.
-        let change = StreamChange {
+        let change = Change::Settings(StreamChange {
             mode: Some(StreamMode::OnDemand),
             ..StreamChange::default()
-        };
-        engine.update_stream(&stream.name, change).await.unwrap();
+        });
+        engine.change_stream(&stream.name, change).await.unwrap();
         engine
             .append_here(&batch(&stream, "k", &["x"]).bytes)
             .unwrap();

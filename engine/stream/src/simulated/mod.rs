@@ -19,6 +19,7 @@ use crate::engine::Engine;
 use crate::error::OpenFolderError;
 use crate::folder::{FolderOptions, QuotaSwitch};
 use crate::request::{CreateStream, ReadRequest, ShardBatch};
+use crate::settings::StreamSettings;
 use crate::stream::Stream;
 
 fn options(cores: usize) -> FolderOptions {
@@ -90,6 +91,7 @@ fn asked(stream: &str, shards: u32, mode: StreamMode) -> CreateStream {
         mode,
         retention_ms: None,
         retain_bytes: None,
+        settings: StreamSettings::default(),
     }
 }
 
