@@ -1,13 +1,13 @@
 //! `GetRecords`: what follows a shard iterator.
 
-use weir_protocol::batch::{BatchError, BatchView};
+use weir_protocol::batch::BatchError;
 use weir_protocol::limits::MIB;
-use weir_protocol::model::{Count, Offset, SequenceNumber, Timestamp};
+use weir_protocol::model::{Offset, Timestamp};
 use weir_protocol::wire::request::ReadFrom;
 use weir_reactor::Reactor;
 use weir_stream::{ReadOwned, ReadRequest, Shard, Stream};
 
-use super::shape;
+use super::record_list::{ListBounds, RecordList, child_shards};
 use crate::call::Call;
 use crate::error::ServiceError;
 use crate::iterator::ShardIterator;
@@ -97,16 +97,6 @@ struct Page<'p> {
     now: Timestamp,
 }
 
-/// Where a page's records ended.
-struct Written {
-    /// One past the last record; the place asked for if there was none.
-    next: Offset,
-    /// When the last record arrived.
-    arrival: Timestamp,
-    /// Whether records that were read did not fit.
-    cut: bool,
-}
-
 impl Page<'_> {
     fn write(
         &self,
@@ -114,92 +104,31 @@ impl Page<'_> {
         read: &ReadOwned,
         seal: impl Fn(Offset) -> String,
     ) -> Result<Vec<u8>, BatchError> {
+        let bounds = ListBounds {
+            records_max: self.limit,
+            bytes_max: ANSWER_BYTES_MAX,
+        };
+        let mut list = RecordList::new(self.shard, self.from, bounds);
         out.open_map().member("Records").open_list();
-        let written = self.write_records(&read.batches, &mut out)?;
+        list.write(&read.batches, &mut out)?;
         out.close_list();
-        let at_end = read.at_end && !written.cut;
-        if at_end {
-            self.write_children(&mut out);
+        if read.at_end && !list.is_cut {
+            child_shards(&mut out, self.stream, self.shard);
         } else {
-            let next = if written.cut {
-                written.next
+            let next = if list.is_cut {
+                list.next
             } else {
-                read.next.max(written.next)
+                read.next.max(list.next)
             };
             out.member("NextShardIterator").plain(seal(next));
         }
-        let behind = if written.cut {
-            self.now.millis_since(written.arrival)
-        } else {
-            read.behind_ms
+        let behind = match list.last_arrival {
+            Some(arrival) if list.is_cut => self.now.millis_since(arrival),
+            _ => read.behind_ms,
         };
         out.member("MillisBehindLatest").number(behind);
         out.close_map();
         Ok(out.into_bytes())
-    }
-
-    fn write_records(&self, mut rest: &[u8], out: &mut Writer) -> Result<Written, BatchError> {
-        let mut written = Written {
-            next: self.from,
-            arrival: self.now,
-            cut: false,
-        };
-        let (mut records, mut bytes) = (0, 0);
-        while !rest.is_empty() {
-            let batch = BatchView::decode(rest)?;
-            rest = &rest[batch.as_bytes().len()..];
-            let arrival = batch.header.arrival;
-            for (nth, record) in batch.records().enumerate() {
-                let offset = batch.header.first_offset + Count(nth as u32);
-                if offset < self.from {
-                    continue;
-                }
-                let weight = record.key.len() + record.data.len();
-                if records == self.limit || (records > 0 && bytes + weight > ANSWER_BYTES_MAX) {
-                    written.cut = true;
-                    return Ok(written);
-                }
-                records += 1;
-                bytes += weight;
-                let number = SequenceNumber::of_record(
-                    self.shard.index,
-                    self.shard.created,
-                    offset,
-                    arrival,
-                );
-                out.open_map();
-                out.member("SequenceNumber").plain(number);
-                out.member("ApproximateArrivalTimestamp").time(arrival);
-                out.member("Data").blob(record.data);
-                out.member("PartitionKey")
-                    .text(&String::from_utf8_lossy(record.key));
-                out.close_map();
-                written.next = offset + Count(1);
-                written.arrival = arrival;
-            }
-        }
-        Ok(written)
-    }
-
-    /// The shards that go on where this one ended.
-    fn write_children(&self, out: &mut Writer) {
-        let index = Some(self.shard.index);
-        out.member("ChildShards").open_list();
-        for child in &self.stream.shards {
-            if child.parent != index && child.adjacent_parent != index {
-                continue;
-            }
-            out.open_map();
-            out.member("ShardId").plain(child.index);
-            out.member("ParentShards").open_list();
-            for parent in [child.parent, child.adjacent_parent].into_iter().flatten() {
-                out.plain(parent);
-            }
-            out.close_list();
-            shape::hash_key_range(out, child);
-            out.close_map();
-        }
-        out.close_list();
     }
 }
 

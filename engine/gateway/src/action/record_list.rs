@@ -1,0 +1,108 @@
+//! Records out, and the shards that go on where one ended: what GetRecords and SubscribeToShard
+//! say alike.
+
+use weir_protocol::batch::{BatchError, BatchView};
+use weir_protocol::model::{Count, Offset, SequenceNumber, Timestamp};
+use weir_stream::{Shard, Stream};
+
+use super::shape;
+use crate::writer::Writer;
+
+/// How much one list holds. The first record comes in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListBounds {
+    pub(crate) records_max: usize,
+    /// Most bytes of data and keys.
+    pub(crate) bytes_max: usize,
+}
+
+/// Writes records of batches from a place on, until the list is full.
+#[derive(Debug)]
+pub(crate) struct RecordList<'l> {
+    shard: &'l Shard,
+    bounds: ListBounds,
+    records: usize,
+    /// Bytes of data and keys written.
+    pub(crate) bytes: usize,
+    /// One past the last record; the place asked for if there was none.
+    pub(crate) next: Offset,
+    /// When the last record arrived.
+    pub(crate) last_arrival: Option<Timestamp>,
+    /// Whether a record did not fit.
+    pub(crate) is_cut: bool,
+}
+
+impl<'l> RecordList<'l> {
+    /// A list of records of `shard` from `from` on.
+    pub(crate) fn new(shard: &'l Shard, from: Offset, bounds: ListBounds) -> Self {
+        Self {
+            shard,
+            bounds,
+            records: 0,
+            bytes: 0,
+            next: from,
+            last_arrival: None,
+            is_cut: false,
+        }
+    }
+
+    /// Writes the records of whole batches that follow those written before.
+    pub(crate) fn write(&mut self, mut rest: &[u8], out: &mut Writer) -> Result<(), BatchError> {
+        while !rest.is_empty() && !self.is_cut {
+            let batch = BatchView::decode(rest)?;
+            rest = &rest[batch.as_bytes().len()..];
+            self.write_batch(&batch, out);
+        }
+        Ok(())
+    }
+
+    fn write_batch(&mut self, batch: &BatchView<'_>, out: &mut Writer) {
+        let arrival = batch.header.arrival;
+        for (nth, record) in batch.records().enumerate() {
+            let offset = batch.header.first_offset + Count(nth as u32);
+            if offset < self.next {
+                continue;
+            }
+            let weight = record.key.len() + record.data.len();
+            let is_heavy = self.records > 0 && self.bytes + weight > self.bounds.bytes_max;
+            if is_heavy || self.records == self.bounds.records_max {
+                self.is_cut = true;
+                return;
+            }
+            self.records += 1;
+            self.bytes += weight;
+            self.next = offset + Count(1);
+            self.last_arrival = Some(arrival);
+            let (index, created) = (self.shard.index, self.shard.created);
+            let number = SequenceNumber::of_record(index, created, offset, arrival);
+            out.open_map();
+            out.member("SequenceNumber").plain(number);
+            out.member("ApproximateArrivalTimestamp").time(arrival);
+            out.member("Data").blob(record.data);
+            out.member("PartitionKey")
+                .text(&String::from_utf8_lossy(record.key));
+            out.close_map();
+        }
+    }
+}
+
+/// The member `ChildShards`: the shards that go on where `ended` did.
+pub(crate) fn child_shards(out: &mut Writer, stream: &Stream, ended: &Shard) {
+    let index = Some(ended.index);
+    out.member("ChildShards").open_list();
+    for child in &stream.shards {
+        if child.parent != index && child.adjacent_parent != index {
+            continue;
+        }
+        out.open_map();
+        out.member("ShardId").plain(child.index);
+        out.member("ParentShards").open_list();
+        for parent in [child.parent, child.adjacent_parent].into_iter().flatten() {
+            out.plain(parent);
+        }
+        out.close_list();
+        shape::hash_key_range(out, child);
+        out.close_map();
+    }
+    out.close_list();
+}
