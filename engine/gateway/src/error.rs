@@ -24,6 +24,7 @@ pub(crate) enum ErrorKind {
     ResourceNotFound,
     Serialization,
     UnknownOperation,
+    UnrecognizedClient,
     Validation,
 }
 
@@ -44,6 +45,7 @@ impl ErrorKind {
             Self::ResourceNotFound => "ResourceNotFoundException",
             Self::Serialization => "SerializationException",
             Self::UnknownOperation => "UnknownOperationException",
+            Self::UnrecognizedClient => "UnrecognizedClientException",
             Self::Validation => "ValidationException",
         }
     }

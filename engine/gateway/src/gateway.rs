@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Request, Response, StatusCode};
@@ -21,9 +22,10 @@ use crate::error::{ErrorKind, ServiceError};
 use crate::http::{
     AnswerBody, Ceiling, CollectError, Lease, LeasedBody, collect, discard, serve_http1,
 };
-use crate::identity::{Identity, identify};
+use crate::identity::{Authentication, Gatekeeper, Identity};
 use crate::member::Members;
 use crate::seal::Seal;
+use crate::sigv4::KeyRing;
 use crate::target::Operation;
 
 const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
@@ -37,12 +39,14 @@ const EXPOSED: &str = "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-
 const PREFLIGHT_SECONDS: &str = "172800";
 
 /// What a gateway is told by the server's configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct GatewaySettings {
     /// The account of requests whose access key id is not a 12-digit number itself.
     pub account: String,
     /// The region of requests whose credentials name none.
     pub region: String,
+    /// What is demanded of credentials.
+    pub authentication: Authentication,
     /// Bytes of requests and answers that one core may hold; at least 32 MiB are allowed, so that
     /// the longest call always fits. At the ceiling a request is answered with a retryable 500.
     pub body_bytes_max: usize,
@@ -53,6 +57,7 @@ impl Default for GatewaySettings {
         Self {
             account: "000000000000".to_owned(),
             region: "us-east-1".to_owned(),
+            authentication: Authentication::default(),
             body_bytes_max: 256 * 1024 * 1024,
         }
     }
@@ -73,7 +78,7 @@ impl<R: Reactor> Clone for Gateway<R> {
 
 struct Shared<R: Reactor> {
     engine: Engine<R>,
-    default: Identity,
+    gatekeeper: Gatekeeper,
     seal: Seal,
     ids: Ids,
     ceiling: Rc<Ceiling>,
@@ -87,19 +92,25 @@ impl<R: Reactor> Gateway<R> {
         const LEAST: usize = 32 * 1024 * 1024;
         let seal = Seal::new(&engine.seal_key());
         let ids = Ids::new(engine.reactor().random());
+        let default = Identity {
+            account: settings.account,
+            region: settings.region,
+        };
         Self {
             shared: Rc::new(Shared {
                 engine,
-                default: Identity {
-                    account: settings.account,
-                    region: settings.region,
-                },
+                gatekeeper: Gatekeeper::new(settings.authentication, default),
                 seal,
                 ids,
                 ceiling: Ceiling::new(settings.body_bytes_max.max(LEAST)),
                 date: RefCell::new((u64::MAX, HeaderValue::from_static(""))),
             }),
         }
+    }
+
+    /// Puts other keys in place of those that signatures are verified with; connections stay.
+    pub fn replace_keys(&self, keys: Arc<KeyRing>) {
+        self.shared.gatekeeper.replace_keys(keys);
     }
 
     /// Serves one connection until it ends. When `stop` completes, the request in flight is still
@@ -221,7 +232,8 @@ impl<R: Reactor> Shared<R> {
         let Some(operation) = operation else {
             return Answer::named(encoding, ErrorKind::UnknownOperation);
         };
-        let result = match identify(&head.headers, &head.uri, &self.default) {
+        let identity = self.gatekeeper.identify(head, &body, self.engine.reactor());
+        let result = match identity.await {
             Ok(identity) => {
                 let call = Call {
                     engine: &self.engine,

@@ -22,9 +22,12 @@ mod json;
 mod member;
 mod page;
 mod seal;
+mod sigv4;
 mod stream_reference;
 mod target;
 mod validation;
 mod writer;
 
 pub use gateway::{Gateway, GatewaySettings};
+pub use identity::Authentication;
+pub use sigv4::{KeyRing, KeyRingError};
