@@ -21,6 +21,9 @@ mod append;
 // AWS's own clients: the CLI session with each field checked, and boto3.
 mod gateway;
 
+// Suites that are programs of their own, with the clients people use: each prints its checks.
+mod clients;
+
 // What a stop leaves: kill -9 under load twenty times against a ledger, other core counts, SIGTERM.
 mod recovery;
 

@@ -2,20 +2,20 @@
 //!
 //! Owns: processes, folders, clients. Never: what a test claims.
 
+mod clients;
 mod commands;
 mod content;
 mod folder;
 mod load;
-mod python;
 mod reader;
 mod victim;
 mod wire;
 
+pub(crate) use clients::{aws, launcher, python_with_asyncio_clients, python_with_boto};
 pub(crate) use commands::{Ran, run, signal, weir};
 pub(crate) use content::{Content, Shape, fill, parse};
 pub(crate) use folder::{bytes_on_disk, temporary};
 pub(crate) use load::{Load, Noted, Placed, Plan};
-pub(crate) use python::{aws, launcher, python_with_boto};
 pub(crate) use reader::{Found, Reader};
 pub(crate) use victim::{Ended, Setup, Victim};
 pub(crate) use wire::{Wire, name};

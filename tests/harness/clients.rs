@@ -1,4 +1,4 @@
-//! Programs of others: the AWS CLI and Python, from the system or from `scripts/test`'s own place.
+//! Programs of others: the AWS CLI and Python, as `scripts/clients` installs them.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,18 @@ fn package() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// `program` of the virtual environment that `scripts/test` makes, else the one in the path.
-fn found(program: &str) -> PathBuf {
-    let own = package().join("../target/venv/bin").join(program);
-    if own.exists() { own } else { program.into() }
+fn target() -> PathBuf {
+    package().join("../target")
+}
+
+#[track_caller]
+fn installed(path: PathBuf) -> PathBuf {
+    assert!(
+        path.exists(),
+        "this test needs {}: run ./scripts/clients, which installs it",
+        path.display()
+    );
+    path
 }
 
 fn environment(command: &mut Command, region: &str) {
@@ -27,6 +35,7 @@ fn environment(command: &mut Command, region: &str) {
         .env("AWS_ACCESS_KEY_ID", "weir")
         .env("AWS_SECRET_ACCESS_KEY", "weir")
         .env("AWS_DEFAULT_REGION", region)
+        .env("AWS_REGION", region)
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .env("AWS_CONFIG_FILE", "/dev/null")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
@@ -36,13 +45,11 @@ fn environment(command: &mut Command, region: &str) {
 }
 
 /// The AWS CLI, and whether it is of version 2, which takes data as base64 unless told otherwise.
+#[track_caller]
 pub(crate) fn aws(region: &str) -> (Command, bool) {
-    let program = found("aws");
+    let program = installed(target().join("venv/bin/aws"));
     let mut version = Command::new(&program);
     version.arg("--version");
-    let Ok(_) = version.output() else {
-        panic!("this test needs the AWS CLI: run ./scripts/test, which installs it");
-    };
     let ran = run(&mut version, [], Duration::from_mins(1)).succeeded();
     let said = ran.text() + &ran.stderr;
     let mut command = Command::new(program);
@@ -50,19 +57,24 @@ pub(crate) fn aws(region: &str) -> (Command, bool) {
     (command, said.starts_with("aws-cli/2"))
 }
 
-/// Python that knows boto3, with `script` of this package.
-pub(crate) fn python_with_boto(script: &str, region: &str) -> Command {
-    let program = found("python3");
-    let mut check = Command::new(&program);
-    let known = check.args(["-c", "import boto3"]).output();
-    assert!(
-        known.is_ok_and(|output| output.status.success()),
-        "this test needs Python with boto3: run ./scripts/test, which installs it"
-    );
-    let mut command = Command::new(program);
-    command.arg(package().join(script));
+#[track_caller]
+fn python(place: &str, script: &str, region: &str) -> Command {
+    let mut command = Command::new(installed(target().join(place).join("bin/python3")));
+    command.arg("-B").arg(package().join(script));
     environment(&mut command, region);
     command
+}
+
+/// Python that knows boto3 and the AWS CLI, with `script` of this package.
+#[track_caller]
+pub(crate) fn python_with_boto(script: &str, region: &str) -> Command {
+    python("venv", script, region)
+}
+
+/// Python that knows asynchronous clients of others, with `script` of this package.
+#[track_caller]
+pub(crate) fn python_with_asyncio_clients(script: &str, region: &str) -> Command {
+    python("venv-async", script, region)
 }
 
 /// A Python script of this package that becomes the program it is given.
