@@ -29,6 +29,8 @@ pub(crate) struct Writer {
     out: Vec<u8>,
     encoding: Encoding,
     after_value: bool,
+    /// The time written last, and its text in JSON.
+    last_time: (Timestamp, String),
 }
 
 impl Writer {
@@ -38,6 +40,7 @@ impl Writer {
             out: Vec::with_capacity(bytes),
             encoding,
             after_value: false,
+            last_time: (Timestamp::ZERO, "0".to_owned()),
         }
     }
 
@@ -147,6 +150,20 @@ impl Writer {
         self
     }
 
+    /// Writes text that is known to need no escape: digits, a shard's name.
+    pub(crate) fn ascii(&mut self, text: &[u8]) -> &mut Self {
+        self.separate();
+        match self.encoding {
+            Encoding::Json => {
+                self.out.push(b'"');
+                self.out.extend_from_slice(text);
+                self.out.push(b'"');
+            }
+            Encoding::Cbor => self.counted(TEXT, text),
+        }
+        self
+    }
+
     /// Writes a whole number.
     pub(crate) fn number(&mut self, value: u64) -> &mut Self {
         self.separate();
@@ -172,8 +189,19 @@ impl Writer {
     pub(crate) fn time(&mut self, time: Timestamp) -> &mut Self {
         self.separate();
         match self.encoding {
-            Encoding::Json if time.as_millis().is_multiple_of(1000) => self.display(time.as_secs()),
-            Encoding::Json => self.display(time),
+            Encoding::Json => {
+                // The records of a batch came at one time: its text is made once.
+                if self.last_time.0 != time {
+                    let is_whole = time.as_millis().is_multiple_of(1000);
+                    self.last_time.1 = if is_whole {
+                        time.as_secs().to_string()
+                    } else {
+                        time.to_string()
+                    };
+                    self.last_time.0 = time;
+                }
+                self.out.extend_from_slice(self.last_time.1.as_bytes());
+            }
             Encoding::Cbor => {
                 self.out.push(TIME_TAG);
                 self.head(UNSIGNED, time.as_millis());

@@ -16,7 +16,7 @@ use weir_reactor::Reactor;
 
 use crate::engine::Engine;
 use crate::error::ReadError;
-use crate::request::{ReadHere, ReadOwned, ReadRequest};
+use crate::request::{ReadAnswer, ReadHere, ReadOwned, ReadRequest};
 use crate::stream::Closed;
 
 impl<R: Reactor> Engine<R> {
@@ -120,6 +120,17 @@ impl<R: Reactor> Engine<R> {
         match self.reader_of(request.shard)? {
             owner if owner == self.core() => self.read_owned_here(&request).await,
             owner => self.read_there(owner, request).await,
+        }
+    }
+
+    /// Reads any shard, without a copy if it is this core's.
+    pub async fn read_in_place(&self, request: ReadRequest) -> Result<ReadAnswer<R>, ReadError> {
+        match self.reader_of(request.shard)? {
+            owner if owner == self.core() => self.read_here(&request).await.map(ReadAnswer::Here),
+            owner => {
+                let read = self.read_there(owner, request).await?;
+                Ok(ReadAnswer::There(read))
+            }
         }
     }
 

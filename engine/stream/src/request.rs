@@ -83,6 +83,58 @@ pub struct ReadOwned {
     pub at_end: bool,
 }
 
+/// What was read of any shard: in place if it is this core's, copied if it is another's. Drop it
+/// before waiting for a slow client.
+pub enum ReadAnswer<R: Reactor> {
+    /// In the log's own memory.
+    Here(ReadHere<R>),
+    /// Copied on the shard's core.
+    There(ReadOwned),
+}
+
+impl<R: Reactor> ReadAnswer<R> {
+    /// The batches, in runs of whole ones; the first may begin before the offset asked for.
+    pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        let (here, there) = match self {
+            Self::Here(read) => (Some(read.batches.chunks()), None),
+            Self::There(read) => (None, Some(read.batches.as_slice())),
+        };
+        here.into_iter().flatten().chain(there)
+    }
+
+    /// Bytes of the batches.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Here(read) => read.batches.bytes,
+            Self::There(read) => read.batches.len(),
+        }
+    }
+
+    /// Where to read on.
+    pub fn next(&self) -> Offset {
+        match self {
+            Self::Here(read) => read.next,
+            Self::There(read) => read.next,
+        }
+    }
+
+    /// How far that is behind the newest record in milliseconds; 0 at the tip.
+    pub fn behind_ms(&self) -> u64 {
+        match self {
+            Self::Here(read) => read.behind_ms,
+            Self::There(read) => read.behind_ms,
+        }
+    }
+
+    /// Whether that is the end of a closed shard: nothing will ever follow.
+    pub fn at_end(&self) -> bool {
+        match self {
+            Self::Here(read) => read.at_end,
+            Self::There(read) => read.at_end,
+        }
+    }
+}
+
 /// Asks for a new stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateStream {

@@ -5,7 +5,7 @@ use weir_protocol::limits::MIB;
 use weir_protocol::model::{Offset, Timestamp};
 use weir_protocol::wire::request::ReadFrom;
 use weir_reactor::Reactor;
-use weir_stream::{ReadOwned, ReadRequest, Shard, Stream};
+use weir_stream::{ReadRequest, Shard, Stream};
 
 use super::record_list::{ListBounds, RecordList, child_shards};
 use crate::call::Call;
@@ -64,7 +64,7 @@ pub(crate) async fn answer<R: Reactor>(
         wait_ms: 0,
         polling: true,
     };
-    let read = call.engine.read(request).await.map_err(|error| {
+    let read = call.engine.read_in_place(request).await.map_err(|error| {
         let about = call.about(iterator.name.as_str());
         about.read_refused(index, &error)
     })?;
@@ -82,8 +82,13 @@ pub(crate) async fn answer<R: Reactor>(
         };
         next.seal(call.seal, call.now(), call.ids.next())
     };
-    let out = call.writer(1024 + read.batches.len() * 3 / 2);
-    page.write(out, &read, next).map_err(|error| {
+    let out = call.writer(1024 + read.bytes() * 3 / 2);
+    let end = PageEnd {
+        next: read.next(),
+        behind_ms: read.behind_ms(),
+        at_end: read.at_end(),
+    };
+    page.write(out, read.chunks(), end, next).map_err(|error| {
         ServiceError::internal(format!("shard {index} of {}: {error}", iterator.name))
     })
 }
@@ -97,11 +102,20 @@ struct Page<'p> {
     now: Timestamp,
 }
 
+/// Where a read ended.
+#[derive(Debug, Clone, Copy)]
+struct PageEnd {
+    next: Offset,
+    behind_ms: u64,
+    at_end: bool,
+}
+
 impl Page<'_> {
-    fn write(
+    fn write<'b>(
         &self,
         mut out: Writer,
-        read: &ReadOwned,
+        chunks: impl Iterator<Item = &'b [u8]>,
+        read: PageEnd,
         seal: impl Fn(Offset) -> String,
     ) -> Result<Vec<u8>, BatchError> {
         let bounds = ListBounds {
@@ -110,7 +124,9 @@ impl Page<'_> {
         };
         let mut list = RecordList::new(self.shard, self.from, bounds);
         out.open_map().member("Records").open_list();
-        list.write(&read.batches, &mut out)?;
+        for chunk in chunks {
+            list.write(chunk, &mut out)?;
+        }
         out.close_list();
         if read.at_end && !list.is_cut {
             child_shards(&mut out, self.stream, self.shard);
@@ -139,7 +155,7 @@ mod tests {
     use crate::encoding::Encoding;
     use serde_json::Value;
     use weir_protocol::batch::{BatchBuilder, ProducerMark, stamp};
-    use weir_stream::Closed;
+    use weir_stream::{Closed, ReadOwned};
 
     fn json() -> Writer {
         Writer::new(Encoding::Json, 0)
@@ -170,9 +186,24 @@ mod tests {
             now: Timestamp::from_millis(10_000),
         };
         let bytes = page
-            .write(json(), read, |next| next.get().to_string())
+            .write(
+                json(),
+                [read.batches.as_slice()]
+                    .into_iter()
+                    .filter(|b| !b.is_empty()),
+                end_of(read),
+                |next| next.get().to_string(),
+            )
             .unwrap();
         serde_json::from_slice(&bytes).unwrap()
+    }
+
+    fn end_of(read: &ReadOwned) -> PageEnd {
+        PageEnd {
+            next: read.next,
+            behind_ms: read.behind_ms,
+            at_end: read.at_end,
+        }
     }
 
     fn read_of(batches: Vec<u8>, next: u64) -> ReadOwned {
@@ -286,9 +317,10 @@ mod tests {
             limit: 1,
             now: Timestamp::ZERO,
         };
-        assert!(
-            page.write(json(), &read_of(batches, 1), |_| String::new())
-                .is_err()
-        );
+        let end = end_of(&read_of(Vec::new(), 1));
+        let written = page.write(json(), [batches.as_slice()].into_iter(), end, |_| {
+            String::new()
+        });
+        assert!(written.is_err());
     }
 }

@@ -194,15 +194,18 @@ fn write_answer(
     out.open_map();
     out.member("FailedRecordCount").number(failed as u64);
     out.member("Records").open_list();
+    let names: Vec<String> = shards.iter().map(ToString::to_string).collect();
     for place in places {
         let index = shards[place.slot as usize];
         out.open_map();
         match &outcomes[place.slot as usize] {
             Ok(stored) => {
                 let shard = stream.shard(index).expect("the record was routed to it");
+                let number = number_of(shard, stored, place.nth);
                 out.member("SequenceNumber")
-                    .plain(number_of(shard, stored, place.nth));
-                out.member("ShardId").plain(index);
+                    .ascii(number.digits().as_bytes());
+                out.member("ShardId")
+                    .ascii(names[place.slot as usize].as_bytes());
             }
             Err(AppendError::Throttled { .. }) => {
                 let code = ErrorKind::ProvisionedThroughputExceeded.name();

@@ -76,11 +76,15 @@ impl<'l> RecordList<'l> {
             let (index, created) = (self.shard.index, self.shard.created);
             let number = SequenceNumber::of_record(index, created, offset, arrival);
             out.open_map();
-            out.member("SequenceNumber").plain(number);
+            out.member("SequenceNumber")
+                .ascii(number.digits().as_bytes());
             out.member("ApproximateArrivalTimestamp").time(arrival);
             out.member("Data").blob(record.data);
-            out.member("PartitionKey")
-                .text(&String::from_utf8_lossy(record.key));
+            out.member("PartitionKey");
+            match std::str::from_utf8(record.key) {
+                Ok(key) => out.text(key),
+                Err(_) => out.text(&String::from_utf8_lossy(record.key)),
+            };
             out.close_map();
         }
     }
