@@ -76,6 +76,8 @@ pub const SHARD_WRITE_BYTES_PER_SECOND: u64 = 1024 * 1024;
 pub const SHARD_WRITE_RECORDS_PER_SECOND: u64 = 1_000;
 /// Bytes per second that pollers together get from a metered shard (AWS quota: 2 MB/s).
 pub const SHARD_READ_BYTES_PER_SECOND: u64 = 2 * 1024 * 1024;
+/// Bytes per second that each subscribed consumer gets from a metered shard (AWS quota: 2 MB/s).
+pub const CONSUMER_READ_BYTES_PER_SECOND: u64 = 2 * 1024 * 1024;
 /// Read calls per second that a metered shard answers (AWS quota).
 pub const SHARD_READ_CALLS_PER_SECOND: u64 = 5;
 

@@ -48,3 +48,4 @@ pub use settings::{
     FolderIdentity, LogSettings, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
 };
 pub use shard::{Hole, Retention, ShardTip, Tip};
+pub use waiters::Event;

@@ -50,7 +50,7 @@ impl DurableWaiters {
 /// An event that any number of tasks of one core wait for. A wait that began before a
 /// notification ends with it; none is lost.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Event {
+pub struct Event {
     inner: Rc<RefCell<EventInner>>,
 }
 
@@ -61,7 +61,8 @@ struct EventInner {
 }
 
 impl Event {
-    pub(crate) fn notify(&self) {
+    /// It happened: ends every wait.
+    pub fn notify(&self) {
         let waiting = {
             let mut inner = self.inner.borrow_mut();
             inner.count += 1;
@@ -73,12 +74,12 @@ impl Event {
     }
 
     /// How often it was notified: to be taken before the condition is checked.
-    pub(crate) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.inner.borrow().count
     }
 
     /// Waits for a notification after `seen`.
-    pub(crate) async fn after(&self, seen: u64) {
+    pub async fn after(&self, seen: u64) {
         poll_fn(|context| {
             let mut inner = self.inner.borrow_mut();
             if inner.count != seen {

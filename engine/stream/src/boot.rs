@@ -26,6 +26,7 @@ use crate::error::OpenFolderError;
 use crate::folder::{CoreSeed, FolderOptions};
 use crate::format::{self, FORMAT_VERSION, FormatError};
 use crate::homing::{Homes, Logs};
+use crate::subscription::SubscriptionTimes;
 
 /// Bytes of the disk that new segments leave free: the catalog must be able to note a deletion on
 /// a disk that records have filled.
@@ -146,6 +147,7 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
             seal_key,
             expiry,
             held_bytes_max: (share(options, 8)).max(32 * MIB as usize),
+            subscription_times: SubscriptionTimes::default(),
         });
     }
     let control = ControlPlane {
@@ -155,6 +157,7 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
         cores: addresses.into_iter().map(Some).collect(),
         state_delay: options.state_delay,
         quota: options.quota,
+        publications: 0,
     };
     Ok(Opened {
         cores: seeds,

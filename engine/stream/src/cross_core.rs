@@ -14,6 +14,9 @@ use crate::engine::Engine;
 use crate::error::{AppendError, ReadError};
 use crate::request::{CoreCounters, ReadOwned, ReadRequest, ShardBatch, Stored};
 use crate::stream::Streams;
+use crate::subscription::deliver::{Delivery, NextOwned};
+use crate::subscription::register::Ticket;
+use crate::subscription::{SubscribeError, Subscriber, SubscriptionEnd};
 
 /// Requests from other cores that may wait in the mailbox; more are refused.
 const REQUESTS_MAX: usize = 4_096;
@@ -37,6 +40,22 @@ pub(crate) enum CoreRequest {
         from: ReadFrom,
         answer: Reply<Result<Offset, ReadError>>,
     },
+    Subscribe {
+        subscriber: Arc<Subscriber>,
+        ticket: Ticket,
+        /// What the asking core knows.
+        as_of: u64,
+        answer: Reply<Result<(), SubscribeError>>,
+    },
+    Deliver {
+        delivery: Delivery,
+        answer: Reply<Result<NextOwned, SubscriptionEnd>>,
+    },
+    Leave {
+        subscriber: Arc<Subscriber>,
+        ticket: Ticket,
+        given: u64,
+    },
     Counters {
         answer: Reply<CoreCounters>,
     },
@@ -45,6 +64,8 @@ pub(crate) enum CoreRequest {
 /// A new snapshot of what exists.
 pub(crate) struct Publication {
     pub(crate) streams: Arc<Streams>,
+    /// Rises with every publication.
+    pub(crate) number: u64,
     /// Answered once the core works by it.
     pub(crate) seen: Reply<()>,
 }
@@ -90,6 +111,7 @@ impl<R: Reactor> Engine<R> {
         self.reactor().spawn(Lane::Commit, async move {
             while let Some(publication) = publications.receive().await {
                 engine.take_in(publication.streams);
+                engine.note_publication(publication.number);
                 publication.seen.send(());
             }
         });
@@ -97,9 +119,15 @@ impl<R: Reactor> Engine<R> {
 
     fn answer(&self, request: CoreRequest) {
         self.count(|counters| counters.from_other_cores += 1);
-        if let CoreRequest::Counters { answer } = request {
-            return answer.send(self.counters());
-        }
+        let request = match request {
+            CoreRequest::Counters { answer } => return answer.send(self.counters()),
+            CoreRequest::Leave {
+                subscriber,
+                ticket,
+                given,
+            } => return self.leave_here(&subscriber, ticket, given),
+            other => other,
+        };
         let Some(place) = self.enter(IN_PROGRESS_MAX) else {
             return refuse(request);
         };
@@ -120,7 +148,24 @@ impl<R: Reactor> Engine<R> {
                 } => {
                     answer.send(engine.seek_checked_here(shard, from).await);
                 }
-                CoreRequest::Counters { .. } => unreachable!("answered above"),
+                CoreRequest::Subscribe {
+                    subscriber,
+                    ticket,
+                    as_of,
+                    answer,
+                } => {
+                    let granted = engine.subscribe_as_of(&subscriber, ticket, as_of).await;
+                    if answer.is_abandoned() {
+                        engine.leave_here(&subscriber, ticket, 0);
+                    }
+                    answer.send(granted);
+                }
+                CoreRequest::Deliver { delivery, answer } => {
+                    answer.send(engine.deliver_owned_here(&delivery).await);
+                }
+                CoreRequest::Counters { .. } | CoreRequest::Leave { .. } => {
+                    unreachable!("answered above")
+                }
             }
         });
     }
@@ -198,6 +243,10 @@ fn refuse(request: CoreRequest) {
         }
         CoreRequest::Read { answer, .. } => answer.send(Err(ReadError::Overloaded)),
         CoreRequest::Seek { answer, .. } => answer.send(Err(ReadError::Overloaded)),
-        CoreRequest::Counters { .. } => {}
+        CoreRequest::Subscribe { answer, .. } => answer.send(Err(SubscribeError::Overloaded)),
+        CoreRequest::Deliver { answer, .. } => {
+            answer.send(Err(SubscriptionEnd::Failed(ReadError::Overloaded)));
+        }
+        CoreRequest::Counters { .. } | CoreRequest::Leave { .. } => {}
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use rustc_hash::FxHashMap;
-use weir_log::{Log, ShardTip};
+use weir_log::{Event, Log, ShardTip};
 use weir_protocol::limits::RETENTION_MS_MIN;
 use weir_protocol::model::{ShardId, StreamStatus, Timestamp};
 use weir_reactor::Mailbox;
@@ -27,6 +27,7 @@ use crate::request::{CoreCounters, StartError};
 use crate::retention::ExpiryClock;
 use crate::settings::is_metered;
 use crate::stream::{Closed, Stream, Streams};
+use crate::subscription::register::{Register, Ticket};
 
 /// How often expiry is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -45,6 +46,10 @@ struct Inner<R: Reactor> {
     addresses: Vec<CoreAddress>,
     control: Mailbox<ControlRequest>,
     published: RefCell<Arc<Streams>>,
+    /// The number of what was published last; every core counts alike.
+    publication: Cell<u64>,
+    /// Something was published, or the core stops.
+    news: Event,
     homed: RefCell<FxHashMap<ShardId, Homed>>,
     counted: RefCell<Counted>,
     expiry: RefCell<ExpiryClock>,
@@ -54,6 +59,10 @@ struct Inner<R: Reactor> {
     /// Requests from other cores being worked on.
     in_progress: Cell<usize>,
     stopping: Cell<bool>,
+    subscriptions: RefCell<Register>,
+    tickets: Cell<u64>,
+    /// Subscriptions end and none are granted.
+    ends_subscriptions: Cell<bool>,
     quota: QuotaSwitch,
     state_delay: Duration,
     account: String,
@@ -102,6 +111,8 @@ pub(crate) struct Counted {
     pub(crate) read_bytes: u64,
     pub(crate) throttled_reads: u64,
     pub(crate) from_other_cores: u64,
+    pub(crate) deliveries: u64,
+    pub(crate) delivered_bytes: u64,
 }
 
 impl<R: Reactor> Clone for Engine<R> {
@@ -147,6 +158,8 @@ impl<R: Reactor> Engine<R> {
             addresses: seed.addresses,
             control: seed.control,
             published: RefCell::default(),
+            publication: Cell::new(0),
+            news: Event::default(),
             homed: RefCell::default(),
             counted: RefCell::default(),
             expiry: RefCell::new(expiry),
@@ -154,6 +167,10 @@ impl<R: Reactor> Engine<R> {
             held_bytes_max: seed.held_bytes_max,
             in_progress: Cell::new(0),
             stopping: Cell::new(false),
+            subscriptions: RefCell::new(Register::new(seed.subscription_times)),
+            // Tickets of different cores never meet.
+            tickets: Cell::new(u64::from(core) << 48),
+            ends_subscriptions: Cell::new(false),
             quota: seed.quota,
             state_delay: seed.state_delay,
             account: seed.account,
@@ -204,6 +221,29 @@ impl<R: Reactor> Engine<R> {
                 self.forget(stream);
             }
         }
+        self.retire_consumers(&before, &streams);
+    }
+
+    /// Notes that what was taken in last has this number.
+    pub(crate) fn note_publication(&self, number: u64) {
+        self.inner.publication.set(number);
+        self.inner.news.notify();
+    }
+
+    /// The number of what was published to this core last.
+    pub(crate) fn publication(&self) -> u64 {
+        self.inner.publication.get()
+    }
+
+    /// Waits until this core works by publication `number` or a later one.
+    pub(crate) async fn caught_up(&self, number: u64) {
+        loop {
+            let seen = self.inner.news.count();
+            if self.publication() >= number || self.is_stopping() {
+                return;
+            }
+            self.inner.news.after(seen).await;
+        }
     }
 
     fn home(&self, stream: &Stream) {
@@ -249,6 +289,8 @@ impl<R: Reactor> Engine<R> {
             let mut ticks = 0_u32;
             while !engine.is_stopping() {
                 engine.inner.log.expire(engine.tick());
+                let now = engine.monotonic();
+                engine.with_subscriptions(|all| all.sweep(now));
                 if ticks.is_multiple_of(TICKS_PER_NOTE) {
                     engine.note_expiry();
                 }
@@ -281,10 +323,19 @@ impl<R: Reactor> Engine<R> {
         }
     }
 
+    /// Ends the subscriptions to this core's shards, and grants no more: the server is about to
+    /// stop.
+    pub fn end_subscriptions(&self) {
+        self.inner.ends_subscriptions.set(true);
+        self.with_subscriptions(Register::wake_all);
+    }
+
     /// Refuses new work, drains and seals this core's log. The core's main task may end when it
     /// returns.
     pub async fn close(&self) {
         self.inner.stopping.set(true);
+        self.end_subscriptions();
+        self.inner.news.notify();
         self.tick();
         self.note_expiry();
         self.inner.log.close().await;
@@ -307,6 +358,9 @@ impl<R: Reactor> Engine<R> {
             read_bytes: counted.read_bytes,
             throttled_reads: counted.throttled_reads,
             from_other_cores: counted.from_other_cores,
+            subscriptions: self.with_subscriptions(|all| all.open()) as u64,
+            deliveries: counted.deliveries,
+            delivered_bytes: counted.delivered_bytes,
             waiting_bytes: self.inner.held_bytes.get() as u64,
             log_state: self.inner.log.state(),
             log: self.inner.log.counters(),
@@ -360,6 +414,20 @@ impl<R: Reactor> Engine<R> {
         &self.inner.log
     }
 
+    /// Waits until this core knows that `shard` is closed, or gone.
+    pub(crate) async fn knows_end_of(&self, shard: ShardId) {
+        loop {
+            let seen = self.inner.news.count();
+            let streams = self.streams();
+            let stream = streams.by_id(shard.stream);
+            let found = stream.and_then(|stream| stream.shard(shard.index));
+            if found.is_none_or(|found| found.closed.is_some()) || self.is_stopping() {
+                return;
+            }
+            self.inner.news.after(seen).await;
+        }
+    }
+
     pub(crate) fn address(&self, core: u32) -> &CoreAddress {
         &self.inner.addresses[core as usize]
     }
@@ -383,6 +451,27 @@ impl<R: Reactor> Engine<R> {
         act: impl FnOnce(&mut Homed) -> T,
     ) -> Option<T> {
         self.inner.homed.borrow_mut().get_mut(&shard).map(act)
+    }
+
+    /// Runs `act` on the subscriptions to this core's shards.
+    pub(crate) fn with_subscriptions<T>(&self, act: impl FnOnce(&mut Register) -> T) -> T {
+        act(&mut self.inner.subscriptions.borrow_mut())
+    }
+
+    pub(crate) fn ends_subscriptions(&self) -> bool {
+        self.inner.ends_subscriptions.get()
+    }
+
+    /// A ticket that no core has given out.
+    pub(crate) fn next_ticket(&self) -> Ticket {
+        let ticket = self.inner.tickets.get() + 1;
+        self.inner.tickets.set(ticket);
+        Ticket(ticket)
+    }
+
+    /// Whether a shard of this core is metered; `None` if it is not one.
+    pub(crate) fn is_metered(&self, shard: ShardId) -> Option<bool> {
+        self.with_homed(shard, |homed| homed.read.is_some())
     }
 
     pub(crate) fn count(&self, act: impl FnOnce(&mut Counted)) {

@@ -22,6 +22,7 @@ use crate::cross_core::{CoreAddress, CoreRequest, Publication};
 use crate::error::OpenFolderError;
 use crate::retention::ExpiryAccount;
 use crate::stream::Streams;
+use crate::subscription::SubscriptionTimes;
 
 /// What a server is told about its data folder.
 #[derive(Debug, Clone)]
@@ -87,6 +88,16 @@ pub struct CoreSeed {
     pub(crate) seal_key: [u8; 32],
     pub(crate) expiry: Option<ExpiryAccount>,
     pub(crate) held_bytes_max: usize,
+    pub(crate) subscription_times: SubscriptionTimes,
+}
+
+impl CoreSeed {
+    /// Has subscriptions live, beat and be taken over by other times than AWS's.
+    #[must_use]
+    pub fn with_subscription_times(mut self, times: SubscriptionTimes) -> Self {
+        self.subscription_times = times;
+        self
+    }
 }
 
 impl fmt::Debug for CoreSeed {

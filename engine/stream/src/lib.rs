@@ -29,6 +29,7 @@ mod retention;
 mod settings;
 mod shard;
 mod stream;
+mod subscription;
 
 pub use boot::{ControlStop, Opened, open_in};
 pub use catalog::control::ControlPlane;
@@ -44,6 +45,9 @@ pub use settings::{
     AccountSettings, Commitment, RecordDistribution, ShardMetrics, StreamSettings, Tags,
 };
 pub use stream::{Closed, Shard, Stream, Streams};
+pub use subscription::{
+    Next, Place, SubscribeError, Subscriber, Subscription, SubscriptionEnd, SubscriptionTimes,
+};
 pub use weir_log::{Appended, LogCounters, LogState, ReadBatches};
 
 #[cfg(test)]

@@ -6,9 +6,11 @@
 //! than that: the debt is paid back before the next one passes. So no request is too large, and
 //! the rate over time is exact.
 
+use std::time::Duration;
+
 use weir_protocol::limits::{
-    SHARD_READ_BYTES_PER_SECOND, SHARD_READ_CALLS_PER_SECOND, SHARD_WRITE_BYTES_PER_SECOND,
-    SHARD_WRITE_RECORDS_PER_SECOND,
+    CONSUMER_READ_BYTES_PER_SECOND, SHARD_READ_BYTES_PER_SECOND, SHARD_READ_CALLS_PER_SECOND,
+    SHARD_WRITE_BYTES_PER_SECOND, SHARD_WRITE_RECORDS_PER_SECOND,
 };
 use weir_reactor::Monotonic;
 
@@ -44,12 +46,26 @@ impl Bucket {
         self.level > 0
     }
 
+    /// How long until something is left; zero if something is.
+    fn wait(&mut self, now: Monotonic) -> Duration {
+        if self.has_some(now) {
+            return Duration::ZERO;
+        }
+        let nanos = -self.level / i128::from(self.per_second) + 1;
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    fn is_full(&mut self, now: Monotonic) -> bool {
+        self.has_some(now) && self.level == i128::from(self.per_second * NANOS_PER_SECOND)
+    }
+
     fn take(&mut self, units: u64) {
         self.level -= i128::from(units) * i128::from(NANOS_PER_SECOND);
     }
 }
 
 const _: () = assert!(SHARD_READ_BYTES_PER_SECOND < u64::MAX / NANOS_PER_SECOND);
+const _: () = assert!(CONSUMER_READ_BYTES_PER_SECOND < u64::MAX / NANOS_PER_SECOND);
 
 /// What producers may send to one shard.
 #[derive(Debug, Clone)]
@@ -118,6 +134,35 @@ impl ReadQuota {
     }
 }
 
+/// What one subscribed consumer gets from one shard.
+#[derive(Debug, Clone)]
+pub(crate) struct ConsumerQuota {
+    bytes: Bucket,
+}
+
+impl ConsumerQuota {
+    pub(crate) fn new(now: Monotonic) -> Self {
+        Self {
+            bytes: Bucket::full(CONSUMER_READ_BYTES_PER_SECOND, now),
+        }
+    }
+
+    /// How long until more may be given out; zero for now.
+    pub(crate) fn wait(&mut self, now: Monotonic) -> Duration {
+        self.bytes.wait(now)
+    }
+
+    /// Charges what was given out.
+    pub(crate) fn charge(&mut self, bytes: u64) {
+        self.bytes.take(bytes);
+    }
+
+    /// Whether nothing is owed: then a new quota would be no better.
+    pub(crate) fn is_full(&mut self, now: Monotonic) -> bool {
+        self.bytes.is_full(now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +216,28 @@ mod tests {
         }
         assert_eq!(passed, 1_000);
         assert_eq!(quota.admit(now), Err("records written"));
+    }
+
+    #[test]
+    fn a_consumer_gets_two_mebibytes_a_second_and_is_told_how_long_to_wait() {
+        let mut quota = ConsumerQuota::new(Monotonic(0));
+        let (mut now, mut bytes) = (0, 0_u64);
+        while now < 30 * NANOS_PER_SECOND {
+            let wait = quota.wait(Monotonic(now));
+            if wait.is_zero() {
+                quota.charge(700_000);
+                bytes += 700_000;
+            } else {
+                assert!(
+                    !quota
+                        .wait(Monotonic(now + wait.as_nanos() as u64 - 2))
+                        .is_zero()
+                );
+                now += wait.as_nanos() as u64;
+            }
+        }
+        let exact = 31 * CONSUMER_READ_BYTES_PER_SECOND;
+        assert!(bytes.abs_diff(exact) <= 700_000, "{bytes} {exact}");
     }
 
     #[test]

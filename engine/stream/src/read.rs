@@ -99,20 +99,7 @@ impl<R: Reactor> Engine<R> {
         &self,
         request: &ReadRequest,
     ) -> Result<ReadOwned, ReadError> {
-        let read = self.read_here(request).await?;
-        let mut bytes = Vec::with_capacity(read.batches.bytes);
-        for chunk in read.batches.chunks() {
-            bytes.extend_from_slice(chunk);
-        }
-        Ok(ReadOwned {
-            batches: bytes,
-            count: read.batches.count,
-            from: read.from,
-            next: read.next,
-            tip: read.tip,
-            behind_ms: read.behind_ms,
-            at_end: read.at_end,
-        })
+        Ok(self.read_here(request).await?.into_owned())
     }
 
     /// Reads any shard.

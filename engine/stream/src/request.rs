@@ -64,6 +64,25 @@ pub struct ReadHere<R: Reactor> {
     pub at_end: bool,
 }
 
+impl<R: Reactor> ReadHere<R> {
+    /// Copies what was read, and lets go of the log's memory.
+    pub(crate) fn into_owned(self) -> ReadOwned {
+        let mut bytes = Vec::with_capacity(self.batches.bytes);
+        for chunk in self.batches.chunks() {
+            bytes.extend_from_slice(chunk);
+        }
+        ReadOwned {
+            batches: bytes,
+            count: self.batches.count,
+            from: self.from,
+            next: self.next,
+            tip: self.tip,
+            behind_ms: self.behind_ms,
+            at_end: self.at_end,
+        }
+    }
+}
+
 /// What was read, copied; see [`ReadHere`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadOwned {
@@ -272,6 +291,12 @@ pub struct CoreCounters {
     pub throttled_reads: u64,
     /// Requests from other cores answered.
     pub from_other_cores: u64,
+    /// Subscriptions to this core's shards that are open, now.
+    pub subscriptions: u64,
+    /// Events for subscribers, heartbeats too.
+    pub deliveries: u64,
+    /// Bytes of batches in those events.
+    pub delivered_bytes: u64,
     /// Bytes of requests that wait for this core's log or another core, now.
     pub waiting_bytes: u64,
     /// Whether the log takes appends, now.

@@ -98,6 +98,8 @@ pub struct ControlPlane<D: BlockingDisk> {
     pub(crate) cores: Vec<Option<CoreAddress>>,
     pub(crate) state_delay: Duration,
     pub(crate) quota: QuotaSwitch,
+    /// How often it published.
+    pub(crate) publications: u64,
 }
 
 impl<D: BlockingDisk> ControlPlane<D> {
@@ -305,8 +307,10 @@ impl<D: BlockingDisk> ControlPlane<D> {
     }
 
     /// Gives the present snapshot to every core and waits until all have it.
-    async fn publish(&self) {
+    async fn publish(&mut self) {
         let streams = self.model.snapshot();
+        self.publications += 1;
+        let number = self.publications;
         let mut taken = Vec::new();
         for core in self.cores.iter().flatten() {
             let (seen, wait) = oneshot();
@@ -314,6 +318,7 @@ impl<D: BlockingDisk> ControlPlane<D> {
             core.publications
                 .send(Publication {
                     streams: Arc::clone(&streams),
+                    number,
                     seen,
                 })
                 .ok();
