@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use weir_protocol::limits::RECORD_BYTES_MAX;
 use weir_protocol::model::Timestamp;
 use weir_reactor::Reactor;
 use weir_stream::{ControlError, Engine, Stream};
@@ -11,7 +12,10 @@ use crate::encoding::Encoding;
 use crate::error::{About, ServiceError};
 use crate::http::EventBody;
 use crate::identity::Identity;
+use crate::member::Members;
+use crate::model::Ground;
 use crate::seal::Seal;
+use crate::stream_reference::StreamReference;
 use crate::writer::Writer;
 
 /// What an action answers with a 200.
@@ -38,6 +42,14 @@ impl<R: Reactor> Call<'_, R> {
     /// Begins an answer of about `bytes`.
     pub(crate) fn writer(&self, bytes: usize) -> Writer {
         Writer::new(self.encoding, bytes)
+    }
+
+    /// What the checks may ask about the request's stream.
+    pub(crate) fn ground<'a>(&'a self, members: Members<'a>) -> CallGround<'a, R> {
+        CallGround {
+            call: self,
+            members,
+        }
     }
 
     /// The wall clock.
@@ -75,6 +87,30 @@ impl<R: Reactor> Call<'_, R> {
     pub(crate) fn control_refused(&self, name: &str, error: &ControlError) -> ServiceError {
         let region = &self.identity.region;
         self.about(name).control_refused(region, error)
+    }
+}
+
+/// The stream that a request's records are for, looked at when a bound depends on it.
+pub(crate) struct CallGround<'c, R: Reactor> {
+    call: &'c Call<'c, R>,
+    members: Members<'c>,
+}
+
+impl<R: Reactor> CallGround<'_, R> {
+    fn stream(&self) -> Option<Arc<Stream>> {
+        let name = StreamReference::read(self.members).resolve().ok()?;
+        self.call.stream(name).ok()
+    }
+}
+
+impl<R: Reactor> Ground for CallGround<'_, R> {
+    fn spreads(&self) -> bool {
+        // No stream spreads its records yet.
+        self.stream().is_some_and(|_stream| false)
+    }
+
+    fn record_bytes_max(&self) -> usize {
+        RECORD_BYTES_MAX as usize
     }
 }
 

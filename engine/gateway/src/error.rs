@@ -11,6 +11,7 @@ use crate::writer::Writer;
 /// An error's kind; its name is what SDKs look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorKind {
+    DryRunOperation,
     ExpiredIterator,
     ExpiredNextToken,
     IncompleteSignature,
@@ -32,6 +33,7 @@ impl ErrorKind {
     /// The bare name, without a namespace.
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Self::DryRunOperation => "DryRunOperationException",
             Self::ExpiredIterator => "ExpiredIteratorException",
             Self::ExpiredNextToken => "ExpiredNextTokenException",
             Self::IncompleteSignature => "IncompleteSignatureException",

@@ -24,9 +24,9 @@ use crate::http::{
 };
 use crate::identity::{Authentication, Gatekeeper, Identity};
 use crate::member::Members;
+use crate::model::Operation;
 use crate::seal::Seal;
 use crate::sigv4::KeyRing;
-use crate::target::Operation;
 
 const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 const PLAIN_JSON: &str = "application/json";
@@ -242,7 +242,10 @@ impl<R: Reactor> Shared<R> {
                     identity: &identity,
                     encoding,
                 };
-                operation.run(call, members).await
+                match operation.check(members, &call.ground(members)) {
+                    Ok(()) => operation.run(call, members).await,
+                    Err(error) => Err(error),
+                }
             }
             Err(error) => Err(error),
         };

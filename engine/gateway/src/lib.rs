@@ -20,6 +20,7 @@ mod identity;
 mod iterator;
 mod json;
 mod member;
+mod model;
 mod page;
 mod seal;
 mod sigv4;

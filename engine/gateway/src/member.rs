@@ -18,7 +18,8 @@ const INTEGER_MAX: i64 = i32::MAX as i64;
 /// Characters of a client's value that an error text repeats at most.
 const ECHO_CHARS_MAX: usize = 1024;
 
-/// The members of one structure.
+/// The members of one structure. They may be read once [`crate::model::Operation::check`] has seen
+/// them: what is absent, null or of another type is then only what may be absent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Members<'v> {
     members: &'v [(Cow<'v, str>, Value<'v>)],
@@ -88,115 +89,182 @@ impl<'v> Members<'v> {
         Ok(Self { members, ..self })
     }
 
-    fn get(self, name: &str) -> Option<&'v Value<'v>> {
+    /// A member as it came; a null is an absent one.
+    pub(crate) fn get(self, name: &str) -> Option<&'v Value<'v>> {
         let found = self.members.iter().rev().find(|(n, _)| n == name);
         found.map(|(_, value)| value).filter(|v| **v != Value::Null)
     }
 
     /// Characters.
-    pub(crate) fn text(self, name: &str) -> Result<Option<&'v str>, ServiceError> {
-        match self.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::Text(text)) => Ok(Some(text)),
-            Some(other) => Err(not_scalar(other, "an String")),
-        }
+    pub(crate) fn text(self, name: &str) -> Option<&'v str> {
+        text(self.get(name)?).ok().flatten()
     }
 
-    /// A whole number: fractions are cut down, large numbers saturate.
-    pub(crate) fn integer(self, name: &str) -> Result<Option<i64>, ServiceError> {
-        match self.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::Integer(value)) => Ok(Some((*value).clamp(-INTEGER_MAX - 1, INTEGER_MAX))),
-            Some(Value::Float(value)) => {
-                let whole = value.floor().clamp(i32::MIN as f64, i32::MAX as f64);
-                Ok(Some(whole as i64))
-            }
-            Some(other) => Err(not_scalar(other, "an Integer")),
-        }
+    /// A whole number.
+    pub(crate) fn integer(self, name: &str) -> Option<i64> {
+        integer(self.get(name)?).ok().flatten()
     }
 
     /// True or false.
-    pub(crate) fn boolean(self, name: &str) -> Result<Option<bool>, ServiceError> {
-        match self.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::Boolean(value)) => Ok(Some(*value)),
-            Some(Value::Text(text)) => match text.to_ascii_lowercase().as_str() {
-                "true" | "yes" | "1" => Ok(Some(true)),
-                "false" | "no" | "0" => Ok(Some(false)),
-                _ => Err(mistyped(format!(
-                    "'{}' can not be converted to an Boolean",
-                    echo(text).to_uppercase()
-                ))),
-            },
-            Some(other) => Err(not_scalar(other, "an Boolean")),
-        }
+    pub(crate) fn boolean(self, name: &str) -> Option<bool> {
+        boolean(self.get(name)?).ok().flatten()
     }
 
-    /// A moment in milliseconds since 1970; on the wire it is seconds with a fraction. May be
-    /// negative.
-    pub(crate) fn time_ms(self, name: &str) -> Result<Option<i64>, ServiceError> {
-        match self.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::Time(millis)) => Ok(Some(*millis)),
-            Some(Value::Integer(units)) => Ok(Some(units.saturating_mul(self.unit_ms()))),
+    /// A moment in milliseconds since 1970. May be negative.
+    pub(crate) fn time_ms(self, name: &str) -> Option<i64> {
+        self.time_of(self.get(name)?).ok().flatten()
+    }
+
+    /// Bytes.
+    pub(crate) fn blob(self, name: &str) -> Option<Blob<'v>> {
+        blob(self.get(name)?)
+    }
+
+    /// A structure.
+    pub(crate) fn structure(self, name: &str) -> Option<Self> {
+        self.inner(self.get(name)?).ok()
+    }
+
+    /// A list.
+    pub(crate) fn list(self, name: &str) -> Option<&'v [Value<'v>]> {
+        list(self.get(name)?).ok()
+    }
+
+    #[allow(dead_code, reason = "tags and metrics come with their operations")]
+    /// The characters in a list; nulls are left out.
+    pub(crate) fn texts(self, name: &str) -> impl Iterator<Item = &'v str> {
+        let items = self.list(name).unwrap_or_default();
+        items.iter().filter_map(|item| text(item).ok().flatten())
+    }
+
+    #[allow(dead_code, reason = "tags come with their operations")]
+    /// The entries of a map from text to text; nulls are left out. A name that comes twice comes
+    /// twice here.
+    pub(crate) fn map(self, name: &str) -> impl Iterator<Item = (&'v str, &'v str)> {
+        let entries = self.get(name).and_then(|value| map(value).ok());
+        let entries = entries.unwrap_or_default().iter();
+        entries.filter_map(|(name, value)| Some((&**name, text(value).ok().flatten()?)))
+    }
+
+    /// Refuses a call that is only to be tried; asked when nothing else refuses it.
+    pub(crate) fn refuse_dry_run(self) -> Result<(), ServiceError> {
+        if self.boolean("DryRun") == Some(true) {
+            return Err(ServiceError::new(
+                ErrorKind::DryRunOperation,
+                "The request was rejected because the DryRun parameter was specified.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// A moment in milliseconds: of a number without a tag the encoding says what it counts.
+    pub(crate) fn time_of(self, value: &Value<'_>) -> Result<Option<i64>, ServiceError> {
+        match value {
+            Value::Null => Ok(None),
+            Value::Time(millis) => Ok(Some(*millis)),
+            Value::Integer(units) => Ok(Some(units.saturating_mul(self.unit_ms()))),
             // A float's cast saturates, and NaN, which JSON cannot say, becomes zero.
-            Some(Value::Float(units)) => Ok(Some((units * self.unit_ms() as f64).round() as i64)),
-            Some(Value::Text(_)) => Err(mistyped(
+            Value::Float(units) => Ok(Some((units * self.unit_ms() as f64).round() as i64)),
+            Value::Text(_) => Err(mistyped(
                 "class java.lang.String can not be converted to milliseconds since epoch",
             )),
-            Some(Value::Boolean(_)) => Err(mistyped(
+            Value::Boolean(_) => Err(mistyped(
                 "class java.lang.Boolean can not be converted to milliseconds since epoch",
             )),
-            Some(other) => Err(not_scalar(other, "milliseconds since epoch")),
+            other => Err(not_scalar(other, "milliseconds since epoch")),
         }
     }
 
-    /// What a time without a tag counts, in milliseconds.
     fn unit_ms(self) -> i64 {
         match self.encoding {
             Encoding::Json => 1000,
             Encoding::Cbor => 1,
         }
     }
+}
 
-    /// Bytes.
-    pub(crate) fn blob(self, name: &str) -> Result<Option<Blob<'v>>, ServiceError> {
-        match self.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::Bytes(raw)) => Ok(Some(Blob::Raw(raw))),
-            Some(Value::Text(text)) => match STANDARD.check(text.as_bytes()) {
-                Ok(()) => Ok(Some(Blob::Base64 {
-                    text,
-                    bytes: decoded_bytes(text.as_bytes()),
-                })),
-                Err(_) => Err(bad_base64(text)),
-            },
-            Some(other) => Err(not_scalar(other, "a Blob")),
-        }
+/// Characters.
+pub(crate) fn text<'v>(value: &'v Value<'_>) -> Result<Option<&'v str>, ServiceError> {
+    match value {
+        Value::Null => Ok(None),
+        Value::Text(text) => Ok(Some(text)),
+        other => Err(not_scalar(other, "an String")),
     }
+}
 
-    /// A list.
-    pub(crate) fn list(self, name: &str) -> Result<Option<&'v [Value<'v>]>, ServiceError> {
-        match self.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::List(items)) => Ok(Some(items)),
-            Some(Value::Map(_)) => Err(mistyped(MAP_START)),
-            Some(_) => Err(mistyped("Expected list or null")),
+/// A whole number: fractions are cut down, large numbers saturate.
+pub(crate) fn integer(value: &Value<'_>) -> Result<Option<i64>, ServiceError> {
+    match value {
+        Value::Null => Ok(None),
+        Value::Integer(value) => Ok(Some((*value).clamp(-INTEGER_MAX - 1, INTEGER_MAX))),
+        Value::Float(value) => {
+            let whole = value.floor().clamp(i32::MIN as f64, i32::MAX as f64);
+            Ok(Some(whole as i64))
         }
+        other => Err(not_scalar(other, "an Integer")),
     }
+}
 
-    /// A structure.
-    pub(crate) fn structure(self, name: &str) -> Result<Option<Members<'v>>, ServiceError> {
-        self.get(name).map(|value| self.inner(value)).transpose()
+/// True or false.
+pub(crate) fn boolean(value: &Value<'_>) -> Result<Option<bool>, ServiceError> {
+    match value {
+        Value::Null => Ok(None),
+        Value::Boolean(value) => Ok(Some(*value)),
+        Value::Text(text) => match text.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "1" => Ok(Some(true)),
+            "false" | "no" | "0" => Ok(Some(false)),
+            _ => Err(mistyped(format!(
+                "'{}' can not be converted to an Boolean",
+                echo(text).to_uppercase()
+            ))),
+        },
+        other => Err(not_scalar(other, "an Boolean")),
     }
+}
 
-    /// A map from text to text; only its shape is looked at.
-    pub(crate) fn map(self, name: &str) -> Result<(), ServiceError> {
-        match self.get(name) {
-            None | Some(Value::Null | Value::Map(_)) => Ok(()),
-            Some(Value::List(_)) => Err(mistyped(LIST_START)),
-            Some(_) => Err(mistyped("Expected map or null")),
-        }
+/// Refuses what is no blob.
+pub(crate) fn check_blob(value: &Value<'_>) -> Result<(), ServiceError> {
+    match value {
+        Value::Null | Value::Bytes(_) => Ok(()),
+        Value::Text(text) => match STANDARD.check(text.as_bytes()) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(bad_base64(text)),
+        },
+        other => Err(not_scalar(other, "a Blob")),
+    }
+}
+
+/// Bytes, of a value that passed [`check_blob`].
+pub(crate) fn blob<'v>(value: &'v Value<'_>) -> Option<Blob<'v>> {
+    match value {
+        Value::Bytes(raw) => Some(Blob::Raw(raw)),
+        Value::Text(text) => Some(Blob::Base64 {
+            text,
+            bytes: decoded_bytes(text.as_bytes()),
+        }),
+        _ => None,
+    }
+}
+
+/// The items of a list; a null has none.
+pub(crate) fn list<'v, 'a>(value: &'v Value<'a>) -> Result<&'v [Value<'a>], ServiceError> {
+    match value {
+        Value::Null => Ok(&[]),
+        Value::List(items) => Ok(items),
+        Value::Map(_) => Err(mistyped(MAP_START)),
+        _ => Err(mistyped("Expected list or null")),
+    }
+}
+
+/// The entries of a map; a null has none.
+pub(crate) fn map<'v, 'a>(
+    value: &'v Value<'a>,
+) -> Result<&'v [(Cow<'a, str>, Value<'a>)], ServiceError> {
+    match value {
+        Value::Null => Ok(&[]),
+        Value::Map(entries) => Ok(entries),
+        Value::List(_) => Err(mistyped(LIST_START)),
+        _ => Err(mistyped("Expected map or null")),
     }
 }
 
@@ -254,13 +322,18 @@ mod tests {
     use super::*;
     use crate::json;
 
+    const NONE: Members<'static> = Members {
+        members: &[],
+        encoding: Encoding::Json,
+    };
+
     fn refusal<T: std::fmt::Debug>(
         body: &str,
-        read: impl FnOnce(Members<'_>) -> Result<T, ServiceError>,
+        read: impl FnOnce(&Value<'_>) -> Result<T, ServiceError>,
     ) -> String {
         let value = json::parse(body.as_bytes()).unwrap();
         let members = Members::of_request(&value, Encoding::Json).unwrap();
-        let error = read(members).unwrap_err();
+        let error = read(members.get("a").unwrap()).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Serialization);
         error.text.unwrap()
     }
@@ -269,48 +342,44 @@ mod tests {
     fn texts_are_those_of_aws() {
         let number = "class com.amazon.coral.value.json.numbers.TruncatingBigNumber";
         assert_eq!(
-            refusal(r#"{"a":1}"#, |m| m.text("a").map(|_| ())),
+            refusal(r#"{"a":1}"#, |v| text(v).map(drop)),
             format!("{number} can not be converted to an String")
         );
         assert_eq!(
-            refusal(r#"{"a":true}"#, |m| m.text("a").map(|_| ())),
+            refusal(r#"{"a":true}"#, |v| text(v).map(drop)),
             "class java.lang.Boolean can not be converted to an String"
         );
         assert_eq!(
-            refusal(r#"{"a":"1"}"#, |m| m.integer("a")),
+            refusal(r#"{"a":"1"}"#, integer),
             "class java.lang.String can not be converted to an Integer"
         );
-        assert_eq!(refusal(r#"{"a":[]}"#, |m| m.integer("a")), LIST_START);
-        assert_eq!(refusal(r#"{"a":{}}"#, |m| m.boolean("a")), MAP_START);
+        assert_eq!(refusal(r#"{"a":[]}"#, integer), LIST_START);
+        assert_eq!(refusal(r#"{"a":{}}"#, boolean), MAP_START);
         assert_eq!(
-            refusal(r#"{"a":"hello"}"#, |m| m.boolean("a")),
+            refusal(r#"{"a":"hello"}"#, boolean),
             "'HELLO' can not be converted to an Boolean"
         );
         assert_eq!(
-            refusal(r#"{"a":1}"#, |m| m.list("a").map(|_| ())),
+            refusal(r#"{"a":1}"#, |v| list(v).map(drop)),
             "Expected list or null"
         );
         assert_eq!(
-            refusal(r#"{"a":1}"#, |m| m.structure("a").map(|_| ())),
+            refusal(r#"{"a":1}"#, |v| NONE.inner(v).map(drop)),
             "Expected null"
         );
         assert_eq!(
-            refusal(r#"{"a":1}"#, |m| m.map("a")),
+            refusal(r#"{"a":1}"#, |v| map(v).map(drop)),
             "Expected map or null"
         );
         assert_eq!(
-            refusal(r#"{"a":"now"}"#, |m| m.time_ms("a")),
+            refusal(r#"{"a":"now"}"#, |v| NONE.time_of(v)),
             "class java.lang.String can not be converted to milliseconds since epoch"
         );
     }
 
     #[test]
     fn base64_is_told_what_is_wrong_with_it() {
-        let blob = |text: &str| {
-            refusal(&format!("{{\"a\":\"{text}\"}}"), |m| {
-                m.blob("a").map(|_| ())
-            })
-        };
+        let blob = |text: &str| refusal(&format!("{{\"a\":\"{text}\"}}"), check_blob);
         assert_eq!(
             blob("AAAAA"),
             "'AAAAA' can not be converted to a Blob: Base64 encoded length is expected a multiple \
@@ -334,19 +403,19 @@ mod tests {
     fn numbers_saturate_and_floor() {
         let value = json::parse(br#"{"a":1e12,"b":-0.5,"c":99999999999,"d":null}"#).unwrap();
         let members = Members::of_request(&value, Encoding::Json).unwrap();
-        assert_eq!(members.integer("a").unwrap(), Some(INTEGER_MAX));
-        assert_eq!(members.integer("b").unwrap(), Some(-1));
-        assert_eq!(members.integer("c").unwrap(), Some(INTEGER_MAX));
-        assert_eq!(members.integer("d").unwrap(), None);
+        assert_eq!(members.integer("a"), Some(INTEGER_MAX));
+        assert_eq!(members.integer("b"), Some(-1));
+        assert_eq!(members.integer("c"), Some(INTEGER_MAX));
+        assert_eq!(members.integer("d"), None);
     }
 
     #[test]
     fn times_are_seconds_with_a_fraction() {
         let value = json::parse(br#"{"a":1458755727.016,"b":7,"c":-1.5}"#).unwrap();
         let members = Members::of_request(&value, Encoding::Json).unwrap();
-        assert_eq!(members.time_ms("a").unwrap(), Some(1_458_755_727_016));
-        assert_eq!(members.time_ms("b").unwrap(), Some(7_000));
-        assert_eq!(members.time_ms("c").unwrap(), Some(-1_500));
+        assert_eq!(members.time_ms("a"), Some(1_458_755_727_016));
+        assert_eq!(members.time_ms("b"), Some(7_000));
+        assert_eq!(members.time_ms("c"), Some(-1_500));
     }
 
     #[test]
@@ -359,7 +428,6 @@ mod tests {
                 .unwrap()
                 .blob("a")
                 .unwrap();
-            let blob = blob.unwrap();
             let mut out = vec![0; blob.bytes()];
             blob.decode_into(&mut out);
             assert_eq!(out, data);

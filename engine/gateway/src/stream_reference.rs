@@ -3,16 +3,9 @@
 use crate::arn;
 use crate::error::ServiceError;
 use crate::member::Members;
-use crate::validation::{Pattern, STREAM_NAME, TextRule, Violations};
 
-const STREAM_ARN: TextRule = TextRule {
-    required: false,
-    pattern: Some(Pattern::StreamArn),
-    length: Some((1, 2048)),
-    one_of: &[],
-};
-
-/// The members `StreamName`, `StreamARN` and `StreamId` of a request.
+/// The members `StreamName` and `StreamARN` of a request. `StreamId` is a hint for the client's
+/// choice of a host and says nothing to us.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StreamReference<'v> {
     name: Option<&'v str>,
@@ -20,28 +13,12 @@ pub(crate) struct StreamReference<'v> {
 }
 
 impl<'v> StreamReference<'v> {
-    /// Reads the members. `StreamId` is a hint for the client's choice of a host and says nothing
-    /// to us.
-    pub(crate) fn read(members: Members<'v>) -> Result<Self, ServiceError> {
-        let _hint = members.text("StreamId")?;
-        Ok(Self {
-            name: members.text("StreamName")?,
-            arn: members.text("StreamARN")?,
-        })
-    }
-
-    /// Checks the form, and that one of them is there.
-    pub(crate) fn validate(&self, violations: &mut Violations) {
-        if self.is_absent() {
-            violations.add_null("streamName");
+    /// Reads the members.
+    pub(crate) fn read(members: Members<'v>) -> Self {
+        Self {
+            name: members.text("StreamName"),
+            arn: members.text("StreamARN"),
         }
-        self.validate_form(violations);
-    }
-
-    /// Checks the form of what is there.
-    pub(crate) fn validate_form(&self, violations: &mut Violations) {
-        violations.text("streamName", self.name, &STREAM_NAME);
-        violations.text("streamARN", self.arn, &STREAM_ARN);
     }
 
     /// Whether the request names no stream.
@@ -49,9 +26,14 @@ impl<'v> StreamReference<'v> {
         self.name.is_none() && self.arn.is_none()
     }
 
-    /// The stream's name, of a reference that passed [`Self::validate`].
+    /// The stream's name.
     pub(crate) fn resolve(&self) -> Result<&'v str, ServiceError> {
-        let by_arn = self.arn.and_then(arn::stream_name);
+        let by_arn = match self.arn {
+            None => None,
+            Some(arn) => Some(arn::stream_name(arn).ok_or_else(|| {
+                ServiceError::invalid_argument(format!("StreamARN {arn} is not that of a stream."))
+            })?),
+        };
         match (self.name, by_arn) {
             (Some(name), Some(other)) if name != other => Err(ServiceError::invalid_argument(
                 "StreamName and StreamARN must identify the same stream.",
@@ -70,29 +52,27 @@ mod tests {
     use crate::encoding::Encoding;
     use crate::json;
 
-    fn resolve(body: &str) -> Result<String, ServiceError> {
+    fn resolve(body: &str) -> Result<String, String> {
         let value = json::parse(body.as_bytes()).unwrap();
-        let reference = StreamReference::read(Members::of_request(&value, Encoding::Json)?)?;
-        let mut violations = Violations::default();
-        reference.validate(&mut violations);
-        violations.finish()?;
-        reference.resolve().map(str::to_owned)
+        let members = Members::of_request(&value, Encoding::Json).unwrap();
+        let resolved = StreamReference::read(members).resolve();
+        resolved.map(str::to_owned).map_err(|e| e.text.unwrap())
     }
 
     #[test]
     fn name_and_arn_must_agree() {
-        let arn = "arn:aws:kinesis:us-east-1:000000000000:stream/a";
+        let arn = "arn:aws-cn:kinesis:us-east-1:000000000000:stream/a";
         assert_eq!(resolve(r#"{"StreamName":"a"}"#).unwrap(), "a");
         let by_arn = format!("{{\"StreamARN\":\"{arn}\"}}");
         assert_eq!(resolve(&by_arn).unwrap(), "a");
         let both = format!("{{\"StreamName\":\"b\",\"StreamARN\":\"{arn}\"}}");
-        assert!(resolve(&both).unwrap_err().text.unwrap().contains("same"));
-        let bad = resolve(r#"{"StreamARN":"x"}"#).unwrap_err();
-        assert!(bad.text.unwrap().contains("'streamARN'"));
-        assert_eq!(
-            resolve("{}").unwrap_err().text.unwrap(),
-            "1 validation error detected: Value null at 'streamName' failed to satisfy constraint: \
-             Member must not be null"
+        assert!(resolve(&both).unwrap_err().contains("same"));
+        let consumer = format!("{{\"StreamARN\":\"{arn}/consumer/b:1\"}}");
+        assert!(
+            resolve(&consumer)
+                .unwrap_err()
+                .ends_with("is not that of a stream.")
         );
+        assert!(resolve("{}").unwrap_err().starts_with("Either StreamARN"));
     }
 }

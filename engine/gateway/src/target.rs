@@ -1,53 +1,24 @@
-//! The operation a request names, and the way to its action.
+//! From the operation a request names to its action.
 
 use weir_reactor::Reactor;
 
 use crate::action;
 use crate::call::{Call, Reply};
-use crate::error::ServiceError;
+use crate::error::{ErrorKind, ServiceError};
 use crate::member::Members;
+use crate::model::Operation;
 
 /// The value of `X-Amz-Target` before the dot.
 const SERVICE: &str = "Kinesis_20131202";
-
-/// An operation of the API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Operation {
-    CreateStream,
-    DeleteStream,
-    DescribeStream,
-    DescribeStreamSummary,
-    GetRecords,
-    GetShardIterator,
-    ListShards,
-    ListStreams,
-    PutRecord,
-    PutRecords,
-}
 
 impl Operation {
     /// Reads the value of `X-Amz-Target`.
     pub(crate) fn of_target(target: &str) -> Option<Self> {
         let (service, name) = target.split_once('.')?;
-        if service != SERVICE {
-            return None;
-        }
-        Some(match name {
-            "CreateStream" => Self::CreateStream,
-            "DeleteStream" => Self::DeleteStream,
-            "DescribeStream" => Self::DescribeStream,
-            "DescribeStreamSummary" => Self::DescribeStreamSummary,
-            "GetRecords" => Self::GetRecords,
-            "GetShardIterator" => Self::GetShardIterator,
-            "ListShards" => Self::ListShards,
-            "ListStreams" => Self::ListStreams,
-            "PutRecord" => Self::PutRecord,
-            "PutRecords" => Self::PutRecords,
-            _ => return None,
-        })
+        (service == SERVICE).then(|| Self::of_name(name)).flatten()
     }
 
-    /// Runs the action; its answer comes with a 200.
+    /// Runs the action with members that were checked; its answer comes with a 200.
     pub(crate) async fn run<R: Reactor>(
         self,
         call: Call<'_, R>,
@@ -64,8 +35,20 @@ impl Operation {
             Self::ListStreams => action::list_streams::answer(call, members),
             Self::PutRecord => action::put_record::answer(call, members).await,
             Self::PutRecords => action::put_records::answer(call, members).await,
+            _ => Err(self.not_here()),
         };
         body.map(Reply::Body)
+    }
+
+    /// The refusal of an operation that this server does not have; never a success that is none.
+    fn not_here(self) -> ServiceError {
+        ServiceError::new(
+            ErrorKind::UnknownOperation,
+            format!(
+                "{} is not an operation of this server; docs/aws-compat.md lists those that are.",
+                self.name()
+            ),
+        )
     }
 }
 

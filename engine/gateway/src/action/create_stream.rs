@@ -8,7 +8,6 @@ use weir_stream::{CreateStream, StreamSettings};
 use crate::call::Call;
 use crate::error::{ServiceError, shard_limit};
 use crate::member::Members;
-use crate::validation::{NumberRule, STREAM_NAME, TextRule, Violations};
 
 /// Shards of an on-demand stream when it starts (AWS: 4 MB/s).
 const ON_DEMAND_SHARDS: u32 = 4;
@@ -22,39 +21,10 @@ struct Request {
 }
 
 fn read(members: Members<'_>) -> Result<Request, ServiceError> {
-    let shards = members.integer("ShardCount")?;
-    let details = members.structure("StreamModeDetails")?;
-    let mode = details.map(|d| d.text("StreamMode")).transpose()?;
-    let name = members.text("StreamName")?;
-    members.map("Tags")?;
-    let _warm = members.integer("WarmThroughputMiBps")?;
-    let record_kib = members.integer("MaxRecordSizeInKiB")?;
-
-    let mut violations = Violations::default();
-    let at_least_one = NumberRule {
-        least: 1,
-        most: None,
-    };
-    violations.number("shardCount", shards, at_least_one);
-    let required = TextRule {
-        required: true,
-        ..STREAM_NAME
-    };
-    violations.text("streamName", name, &required);
-    if let Some(mode) = mode {
-        let rule = TextRule {
-            required: true,
-            one_of: &["PROVISIONED", "ON_DEMAND"],
-            ..TextRule::default()
-        };
-        violations.text("streamModeDetails.streamMode", mode, &rule);
-    }
-    let record_rule = NumberRule {
-        least: 1024,
-        most: Some(10_240),
-    };
-    violations.number("maxRecordSizeInKiB", record_kib, record_rule);
-    violations.finish()?;
+    let shards = members.integer("ShardCount");
+    let details = members.structure("StreamModeDetails");
+    let mode = details.map(|details| details.text("StreamMode"));
+    let name = members.text("StreamName");
 
     let mode = match mode.flatten() {
         Some("ON_DEMAND") => StreamMode::OnDemand,
@@ -116,12 +86,12 @@ pub(crate) async fn answer<R: Reactor>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoding::Encoding;
-    use crate::json;
+    use crate::model::Operation;
+    use crate::model::example::checked;
 
-    fn of(body: &str) -> Result<Request, ServiceError> {
-        let value = json::parse(body.as_bytes()).unwrap();
-        read(Members::of_request(&value, Encoding::Json)?)
+    fn of(body: &str) -> Result<Request, String> {
+        let read = checked(Operation::CreateStream, body, read)?;
+        read.map_err(|error| error.text.unwrap())
     }
 
     #[test]
@@ -140,16 +110,15 @@ mod tests {
 
     #[test]
     fn violations_are_listed_in_order() {
-        let error = of(r#"{"ShardCount":0}"#).unwrap_err();
         assert_eq!(
-            error.text.unwrap(),
+            of(r#"{"ShardCount":0}"#).unwrap_err(),
             "2 validation errors detected: Value '0' at 'shardCount' failed to satisfy \
              constraint: Member must have value greater than or equal to 1; Value null at \
              'streamName' failed to satisfy constraint: Member must not be null"
         );
         let body = r#"{"StreamName":"a","StreamModeDetails":{"StreamMode":"X"}}"#;
         assert_eq!(
-            of(body).unwrap_err().text.unwrap(),
+            of(body).unwrap_err(),
             "1 validation error detected: Value 'X' at 'streamModeDetails.streamMode' failed to \
              satisfy constraint: Member must satisfy enum value set: [PROVISIONED, ON_DEMAND]"
         );

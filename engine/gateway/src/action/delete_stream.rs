@@ -7,21 +7,14 @@ use crate::call::Call;
 use crate::error::ServiceError;
 use crate::member::Members;
 use crate::stream_reference::StreamReference;
-use crate::validation::Violations;
 
 /// Deletes the stream, in any state; the answer is empty.
 pub(crate) async fn answer<R: Reactor>(
     call: Call<'_, R>,
     members: Members<'_>,
 ) -> Result<Vec<u8>, ServiceError> {
-    let enforced = members.boolean("EnforceConsumerDeletion")?;
-    let reference = StreamReference::read(members)?;
-    let mut violations = Violations::default();
-    reference.validate(&mut violations);
-    violations.finish()?;
-
-    let stream = call.stream(reference.resolve()?)?;
-    let consumers = match enforced {
+    let stream = call.stream(StreamReference::read(members).resolve()?)?;
+    let consumers = match members.boolean("EnforceConsumerDeletion") {
         Some(true) => ConsumersOnDelete::Delete,
         _ => ConsumersOnDelete::Keep,
     };

@@ -10,7 +10,6 @@ use crate::error::ServiceError;
 use crate::identity::Identity;
 use crate::member::Members;
 use crate::stream_reference::StreamReference;
-use crate::validation::{PAGE, SHARD_NAME, Violations};
 use crate::writer::Writer;
 
 /// Shards of an answer when the client asks for no number.
@@ -21,16 +20,9 @@ pub(crate) fn answer<R: Reactor>(
     call: Call<'_, R>,
     members: Members<'_>,
 ) -> Result<Vec<u8>, ServiceError> {
-    let limit = members.integer("Limit")?;
-    let after = members.text("ExclusiveStartShardId")?;
-    let reference = StreamReference::read(members)?;
-    let mut violations = Violations::default();
-    violations.number("limit", limit, PAGE);
-    violations.text("exclusiveStartShardId", after, &SHARD_NAME);
-    reference.validate(&mut violations);
-    violations.finish()?;
-
-    let name = reference.resolve()?;
+    let limit = members.integer("Limit");
+    let after = members.text("ExclusiveStartShardId");
+    let name = StreamReference::read(members).resolve()?;
     let stream = call.stream(name)?;
     let after = match after {
         None => None,

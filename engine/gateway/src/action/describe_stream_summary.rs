@@ -9,19 +9,13 @@ use crate::call::Call;
 use crate::error::ServiceError;
 use crate::member::Members;
 use crate::stream_reference::StreamReference;
-use crate::validation::Violations;
 
 /// Describes the stream without its shards.
 pub(crate) fn answer<R: Reactor>(
     call: Call<'_, R>,
     members: Members<'_>,
 ) -> Result<Vec<u8>, ServiceError> {
-    let reference = StreamReference::read(members)?;
-    let mut violations = Violations::default();
-    reference.validate(&mut violations);
-    violations.finish()?;
-
-    let stream = call.stream(reference.resolve()?)?;
+    let stream = call.stream(StreamReference::read(members).resolve()?)?;
     let open = match stream.status {
         StreamStatus::Creating => 0,
         _ => stream.open_shards().count(),

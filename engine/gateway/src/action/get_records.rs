@@ -12,9 +12,6 @@ use crate::call::Call;
 use crate::error::ServiceError;
 use crate::iterator::ShardIterator;
 use crate::member::Members;
-use crate::seal::TOKEN_CHARS_MAX;
-use crate::stream_reference::StreamReference;
-use crate::validation::{PAGE, TextRule, Violations};
 use crate::writer::Writer;
 
 /// Records of an answer when the client asks for no number (AWS API reference).
@@ -30,20 +27,8 @@ pub(crate) async fn answer<R: Reactor>(
     call: Call<'_, R>,
     members: Members<'_>,
 ) -> Result<Vec<u8>, ServiceError> {
-    let limit = members.integer("Limit")?;
-    let token = members.text("ShardIterator")?;
-    let reference = StreamReference::read(members)?;
-    let mut violations = Violations::default();
-    violations.number("limit", limit, PAGE);
-    let token_rule = TextRule {
-        required: true,
-        length: Some((1, TOKEN_CHARS_MAX)),
-        ..TextRule::default()
-    };
-    violations.text("shardIterator", token, &token_rule);
-    reference.validate_form(&mut violations);
-    violations.finish()?;
-
+    let limit = members.integer("Limit");
+    let token = members.text("ShardIterator");
     let limit = limit.map_or(RECORDS_DEFAULT, |limit| limit as usize);
     let token = token.unwrap_or_default();
     let iterator = ShardIterator::open(call.seal, token, call.now())?;
@@ -56,6 +41,7 @@ pub(crate) async fn answer<R: Reactor>(
         .ok_or_else(missing)?;
     let shard = stream.shard(index).ok_or_else(missing)?;
 
+    members.refuse_dry_run()?;
     let wanted = limit.saturating_mul(BYTES_PER_RECORD);
     let request = ReadRequest {
         shard: iterator.shard,

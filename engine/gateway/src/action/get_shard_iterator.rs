@@ -10,7 +10,6 @@ use crate::error::{About, ServiceError};
 use crate::iterator::ShardIterator;
 use crate::member::Members;
 use crate::stream_reference::StreamReference;
-use crate::validation::{Pattern, SHARD_NAME, TextRule, Violations};
 
 /// A request whose members have their form.
 #[derive(Debug, Clone, Copy)]
@@ -22,44 +21,14 @@ struct Request<'v> {
     reference: StreamReference<'v>,
 }
 
-fn read(members: Members<'_>) -> Result<Request<'_>, ServiceError> {
-    let shard = members.text("ShardId")?;
-    let kind = members.text("ShardIteratorType")?;
-    let number = members.text("StartingSequenceNumber")?;
-    let reference = StreamReference::read(members)?;
-    let time_ms = members.time_ms("Timestamp")?;
-    let mut violations = Violations::default();
-    let shard_rule = TextRule {
-        required: true,
-        ..SHARD_NAME
-    };
-    violations.text("shardId", shard, &shard_rule);
-    let kind_rule = TextRule {
-        required: true,
-        one_of: &[
-            "AFTER_SEQUENCE_NUMBER",
-            "LATEST",
-            "AT_TIMESTAMP",
-            "AT_SEQUENCE_NUMBER",
-            "TRIM_HORIZON",
-        ],
-        ..TextRule::default()
-    };
-    violations.text("shardIteratorType", kind, &kind_rule);
-    let number_rule = TextRule {
-        pattern: Some(Pattern::SequenceNumber),
-        ..TextRule::default()
-    };
-    violations.text("startingSequenceNumber", number, &number_rule);
-    reference.validate(&mut violations);
-    violations.finish()?;
-    Ok(Request {
-        shard: shard.unwrap_or_default(),
-        kind: kind.unwrap_or_default(),
-        number,
-        time_ms,
-        reference,
-    })
+fn read(members: Members<'_>) -> Request<'_> {
+    Request {
+        shard: members.text("ShardId").unwrap_or_default(),
+        kind: members.text("ShardIteratorType").unwrap_or_default(),
+        number: members.text("StartingSequenceNumber"),
+        time_ms: members.time_ms("Timestamp"),
+        reference: StreamReference::read(members),
+    }
 }
 
 /// Answers an iterator for the place.
@@ -67,7 +36,7 @@ pub(crate) async fn answer<R: Reactor>(
     call: Call<'_, R>,
     members: Members<'_>,
 ) -> Result<Vec<u8>, ServiceError> {
-    let request = read(members)?;
+    let request = read(members);
     let name = request.reference.resolve()?;
     let about = call.about(name);
     let index =
@@ -78,7 +47,9 @@ pub(crate) async fn answer<R: Reactor>(
     let shard = stream
         .shard(index)
         .ok_or_else(|| about.missing_shard(index))?;
-    let offset = match place(&request, shard, call.now(), about)? {
+    let place = place(&request, shard, call.now(), about)?;
+    members.refuse_dry_run()?;
+    let offset = match place {
         Place::At(offset) => offset,
         Place::Seek(from) => call
             .engine
@@ -198,8 +169,8 @@ fn at_number(
 mod tests {
     use super::super::shape::example;
     use super::*;
-    use crate::encoding::Encoding;
-    use crate::json;
+    use crate::model::Operation;
+    use crate::model::example::checked;
 
     const NOW: Timestamp = Timestamp::from_millis(example::CREATED.as_millis() + 60_000);
     const ABOUT: About<'_> = About {
@@ -209,11 +180,10 @@ mod tests {
 
     fn place_of(members: &str) -> Result<Place, String> {
         let body = format!("{{\"StreamName\":\"logs\",\"ShardId\":\"1\",{members}}}");
-        let value = json::parse(body.as_bytes()).unwrap();
         let stream = example::stream(2);
-        let request = read(Members::of_request(&value, Encoding::Json).unwrap())
-            .map_err(|e| e.text.unwrap())?;
-        place(&request, &stream.shards[1], NOW, ABOUT).map_err(|e| e.text.unwrap())
+        checked(Operation::GetShardIterator, &body, |members| {
+            place(&read(members), &stream.shards[1], NOW, ABOUT).map_err(|e| e.text.unwrap())
+        })?
     }
 
     fn number(shard: u32, created: Timestamp, offset: u64) -> String {

@@ -11,7 +11,6 @@ use crate::error::ServiceError;
 use crate::identity::Identity;
 use crate::member::Members;
 use crate::page;
-use crate::validation::{PAGE, STREAM_NAME, TextRule, Violations};
 use crate::writer::Writer;
 
 /// Streams of an answer when the client asks for no number.
@@ -22,19 +21,9 @@ pub(crate) fn answer<R: Reactor>(
     call: Call<'_, R>,
     members: Members<'_>,
 ) -> Result<Vec<u8>, ServiceError> {
-    let limit = members.integer("Limit")?;
-    let after = members.text("ExclusiveStartStreamName")?;
-    let token = members.text("NextToken")?;
-    let mut violations = Violations::default();
-    violations.number("limit", limit, PAGE);
-    violations.text("exclusiveStartStreamName", after, &STREAM_NAME);
-    let token_rule = TextRule {
-        length: Some((1, 1_048_576)),
-        ..TextRule::default()
-    };
-    violations.text("nextToken", token, &token_rule);
-    violations.finish()?;
-
+    let limit = members.integer("Limit");
+    let after = members.text("ExclusiveStartStreamName");
+    let token = members.text("NextToken");
     let after = match (after, token) {
         (Some(_), Some(_)) => {
             return Err(ServiceError::invalid_argument(

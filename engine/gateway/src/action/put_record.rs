@@ -10,27 +10,15 @@ use crate::call::Call;
 use crate::error::{About, ServiceError};
 use crate::member::Members;
 use crate::stream_reference::StreamReference;
-use crate::validation::{Pattern, TextRule, Violations};
 
 /// Stores the record and answers its shard and sequence number.
 pub(crate) async fn answer<R: Reactor>(
     call: Call<'_, R>,
     members: Members<'_>,
 ) -> Result<Vec<u8>, ServiceError> {
-    let ordering = members.text("SequenceNumberForOrdering")?;
-    let record = SentRecord::read(members)?;
-    let reference = StreamReference::read(members)?;
-    let mut violations = Violations::default();
-    let ordering_rule = TextRule {
-        pattern: Some(Pattern::SequenceNumber),
-        ..TextRule::default()
-    };
-    violations.text("sequenceNumberForOrdering", ordering, &ordering_rule);
-    record.validate("", &mut violations);
-    reference.validate(&mut violations);
-    violations.finish()?;
-
-    let name = reference.resolve()?;
+    let ordering = members.text("SequenceNumberForOrdering");
+    let record = SentRecord::read(members);
+    let name = StreamReference::read(members).resolve()?;
     let stream = call.usable_stream(name)?;
     let hash_key = record.hash_key()?;
     record.check_weight()?;
@@ -38,6 +26,7 @@ pub(crate) async fn answer<R: Reactor>(
         check_ordering(ordering, call.now(), call.about(name))?;
     }
 
+    members.refuse_dry_run()?;
     let shard = stream.route(hash_key);
     let id = stream.shard_id(shard.index);
     let mut bytes = Vec::with_capacity(128 + record.weight());

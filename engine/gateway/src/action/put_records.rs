@@ -11,36 +11,23 @@ use weir_stream::{AppendError, Shard, ShardBatch, Stored, Stream};
 
 use super::record::SentRecord;
 use crate::call::Call;
-use crate::document::Value;
 use crate::error::{About, ErrorKind, ServiceError};
 use crate::member::Members;
 use crate::stream_reference::StreamReference;
-use crate::validation::Violations;
 use crate::writer::Writer;
 
-/// Most records of one call (AWS API reference).
-const RECORDS_MAX: usize = 500;
 /// Most bytes of data and keys of one call (AWS: 10 MiB).
 const CALL_BYTES_MAX: usize = 10 * MIB as usize;
-/// How AWS's errors show a record.
-const RECORD_SHOWN: &str = "com.amazonaws.kinesis.v20131202.PutRecordsRequestEntry@c965e310";
-
 /// Stores the records and answers each one's fate, in the order they came.
 pub(crate) async fn answer<R: Reactor>(
     call: Call<'_, R>,
     members: Members<'_>,
 ) -> Result<Vec<u8>, ServiceError> {
-    let items = members.list("Records")?;
-    let records = read(members, items.unwrap_or_default())?;
-    let reference = StreamReference::read(members)?;
-    let mut violations = Violations::default();
-    validate(items.is_some(), &records, &mut violations);
-    reference.validate(&mut violations);
-    violations.finish()?;
-
-    let name = reference.resolve()?;
+    let records = read(members)?;
+    let name = StreamReference::read(members).resolve()?;
     let stream = call.usable_stream(name)?;
     let split = Split::build(&records, &stream)?;
+    members.refuse_dry_run()?;
     let about = call.about(name);
     let outcomes = call.engine.append(split.batches).await;
     if outcomes.len() != split.shards.len() {
@@ -60,34 +47,11 @@ pub(crate) async fn answer<R: Reactor>(
     ))
 }
 
-fn read<'v>(
-    members: Members<'v>,
-    items: &'v [Value<'v>],
-) -> Result<Vec<SentRecord<'v>>, ServiceError> {
-    // More items than a call may have are still typed before they are counted, as at AWS; the
-    // parser bounds how many there can be.
+fn read(members: Members<'_>) -> Result<Vec<SentRecord<'_>>, ServiceError> {
+    let items = members.list("Records").unwrap_or_default().iter();
     items
-        .iter()
-        .map(|item| SentRecord::read(members.inner(item)?))
+        .map(|item| Ok(SentRecord::read(members.inner(item)?)))
         .collect()
-}
-
-fn validate(present: bool, records: &[SentRecord<'_>], violations: &mut Violations) {
-    if !present {
-        violations.add_null("records");
-        return;
-    }
-    if records.is_empty() || records.len() > RECORDS_MAX {
-        let shown = vec![RECORD_SHOWN; records.len()].join(", ");
-        let shown = format!("[{shown}]");
-        violations.length(&shown, "records", records.len(), (1, RECORDS_MAX));
-    }
-    for (index, record) in records.iter().enumerate() {
-        if violations.is_full() {
-            return;
-        }
-        record.validate(&format!("records.{}.member.", index + 1), violations);
-    }
 }
 
 /// Where a record went: which of the call's shards, and which record of its batch.
@@ -235,7 +199,8 @@ mod tests {
     use super::super::shape::example;
     use super::*;
     use crate::encoding::Encoding;
-    use crate::json;
+    use crate::model::Operation;
+    use crate::model::example::checked;
     use weir_protocol::batch::BatchView;
     use weir_protocol::model::{HashKey, Offset, Timestamp};
 
@@ -251,14 +216,11 @@ mod tests {
     }
 
     fn split(body: &str, stream: &Stream) -> Result<Split, ServiceError> {
-        let value = json::parse(body.as_bytes()).unwrap();
-        let members = Members::of_request(&value, Encoding::Json).unwrap();
-        let items = members.list("Records")?;
-        let records = read(members, items.unwrap_or_default())?;
-        let mut violations = Violations::default();
-        validate(items.is_some(), &records, &mut violations);
-        violations.finish()?;
-        Split::build(&records, stream)
+        let build = |members: Members<'_>| Split::build(&read(members)?, stream);
+        let named = body.replacen('{', "{\"StreamName\":\"logs\",", 1);
+        let named = named.replace(",}", "}");
+        checked(Operation::PutRecords, &named, build)
+            .unwrap_or_else(|text| Err(ServiceError::new(ErrorKind::Validation, text)))
     }
 
     #[test]

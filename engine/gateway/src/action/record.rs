@@ -1,24 +1,10 @@
 //! Records as producers send them: the members that `PutRecord` and one item of `PutRecords` share.
 
-use weir_protocol::limits::{PARTITION_KEY_CHARS_MAX, RECORD_BYTES_MAX};
+use weir_protocol::limits::RECORD_BYTES_MAX;
 use weir_protocol::model::HashKey;
 
 use crate::error::ServiceError;
 use crate::member::{Blob, Members};
-use crate::validation::{Pattern, TextRule, Violations};
-
-const PARTITION_KEY: TextRule = TextRule {
-    required: true,
-    pattern: None,
-    length: Some((1, PARTITION_KEY_CHARS_MAX)),
-    one_of: &[],
-};
-const EXPLICIT_HASH_KEY: TextRule = TextRule {
-    required: false,
-    pattern: Some(Pattern::HashKey),
-    length: None,
-    one_of: &[],
-};
 
 /// A record to be stored; its data is still base64.
 #[derive(Debug, Clone, Copy)]
@@ -30,31 +16,15 @@ pub(super) struct SentRecord<'v> {
 
 impl<'v> SentRecord<'v> {
     /// Reads the members.
-    pub(super) fn read(members: Members<'v>) -> Result<Self, ServiceError> {
-        Ok(Self {
-            key: members.text("PartitionKey")?,
-            explicit: members.text("ExplicitHashKey")?,
-            data: members.blob("Data")?,
-        })
-    }
-
-    /// Checks what stands in no need of a stream. `path` ends with a dot or is empty.
-    pub(super) fn validate(&self, path: &str, violations: &mut Violations) {
-        // The paths are written only when something is wrong: 500 records need none.
-        let mut own = Violations::default();
-        own.text("", self.key, &PARTITION_KEY);
-        own.text("", self.explicit, &EXPLICIT_HASH_KEY);
-        own.blob("", self.data, RECORD_BYTES_MAX as usize);
-        if own.finish().is_ok() {
-            return;
+    pub(super) fn read(members: Members<'v>) -> Self {
+        Self {
+            key: members.text("PartitionKey"),
+            explicit: members.text("ExplicitHashKey"),
+            data: members.blob("Data"),
         }
-        let at = |name: &str| format!("{path}{name}");
-        violations.text(&at("partitionKey"), self.key, &PARTITION_KEY);
-        violations.text(&at("explicitHashKey"), self.explicit, &EXPLICIT_HASH_KEY);
-        violations.blob(&at("data"), self.data, RECORD_BYTES_MAX as usize);
     }
 
-    /// What it weighs: data plus partition key, of a record that passed [`Self::validate`].
+    /// What it weighs: data plus partition key, of a record that was checked.
     pub(super) fn weight(&self) -> usize {
         self.key.map_or(0, str::len) + self.data.map_or(0, Blob::bytes)
     }
