@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, bounded};
-use weir_gateway::GatewaySettings;
+use weir_gateway::{Authentication, GatewaySettings};
 use weir_reactor::{
     Acceptor, CorePlan, Listener, Mailbox, Running, Waiting, choose_cpus, cpus_allowed, mailbox,
     oneshot, physical_memory_bytes, preflight, start_cores,
@@ -18,10 +18,11 @@ use weir_stream::{Control, FolderOptions, OpenFolder, OpenFolderError, open_fold
 
 use crate::accept::{Port, Refusals, Seats, dealer};
 use crate::cli::failure::Failure;
-use crate::config::Config;
+use crate::config::{Auth, Config};
 use crate::core::{self, CoreLetter, Launch};
 use crate::ground;
-use crate::stop::StopOrders;
+use crate::keys;
+use crate::stop::{Order, Orders};
 use crate::units;
 
 /// Letters that may wait for one core; beyond it new connections are refused.
@@ -40,7 +41,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(20);
 /// Runs a server until it is told to stop.
 pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
     // Signals first: one that comes before the server is ready ends the start at once.
-    let orders = StopOrders::listen()?;
+    let orders = Orders::listen()?;
+    let authentication = authentication(config)?;
     let cpus = choose(config)?;
     check_machine(config, cpus.len())?;
     let ports = Ports::bind(config)?;
@@ -65,7 +67,7 @@ pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
         tracing::info!("reserving {size} of the disk: clients may come when it is written");
     }
     let refusals = Refusals::default();
-    let server = Server::start(&plan, cores, control, &options, &refusals)?;
+    let server = Server::start(&plan, cores, control, &options, authentication, &refusals)?;
     let ready = ports
         .open(&server.cores, config.connections_per_address, &refusals)
         .and_then(|doors| server.create_streams(config).map(|()| doors));
@@ -79,11 +81,25 @@ pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
     // From here on a signal is an order to stop in good order.
     orders.started();
     announce(config, &doors, server.cores.len());
-    orders.wait();
+    while orders.next() == Order::Reload {
+        server.reload(config);
+    }
     drop(doors);
     server.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What is demanded of credentials, with the keys read.
+fn authentication(config: &Config) -> Result<Authentication, Failure> {
+    Ok(match &config.auth {
+        Auth::Off => Authentication::Off,
+        Auth::Presence => Authentication::Presence,
+        Auth::Verify { keys, region } => Authentication::Verify {
+            ring: Arc::new(keys::read(keys, &config.account).map_err(Failure::could_not_run)?),
+            region: region.clone(),
+        },
+    })
 }
 
 fn choose(config: &Config) -> Result<Vec<usize>, Failure> {
@@ -187,6 +203,7 @@ impl Server {
         seeds: Vec<weir_stream::CoreSeed>,
         control: Control,
         options: &FolderOptions,
+        authentication: Authentication,
         refusals: &Refusals,
     ) -> Result<Self, Failure> {
         let (cores, inboxes): (Vec<_>, Vec<_>) =
@@ -194,6 +211,7 @@ impl Server {
         let gateway = GatewaySettings {
             account: options.account.clone(),
             region: options.region.clone(),
+            authentication,
             body_bytes_max: (options.memory_bytes / 8) as usize / seeds.len(),
         };
         let mut started = Vec::new();
@@ -256,6 +274,28 @@ impl Server {
         }
         answered(waiting, CREATE_PATIENCE)
             .map_err(|text| Failure::could_not_run(format!("--stream: {text}")))
+    }
+
+    /// Reads the files anew that settings name. What cannot be read stays as it was.
+    fn reload(&self, config: &Config) {
+        let Auth::Verify { keys: path, .. } = &config.auth else {
+            tracing::info!("SIGHUP: there is nothing to reload");
+            return;
+        };
+        let ring = match keys::read(path, &config.account) {
+            Ok(ring) => Arc::new(ring),
+            Err(text) => {
+                tracing::error!("SIGHUP: the keys stay as they are: {text}");
+                return;
+            }
+        };
+        for (number, core) in self.cores.iter().enumerate() {
+            if core.send(CoreLetter::Keys(Arc::clone(&ring))).is_err() {
+                tracing::error!(
+                    "core {number} is too busy to take the new keys: send SIGHUP again"
+                );
+            }
+        }
     }
 
     /// Answers what is in flight, seals the logs, ends the control thread.

@@ -19,6 +19,9 @@ const CORES_MAX: i64 = 256;
 /// Least memory that a server can work with, in bytes.
 const MEMORY_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
+/// Where streams are stored unless another region is given.
+const REGION: &str = "us-east-1";
+
 /// What may be logged, from little to much.
 const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -60,16 +63,24 @@ pub(crate) struct ServeArguments {
     /// The account that streams are stored under: 12 digits
     #[arg(long, env = "WEIR_ACCOUNT", default_value = "000000000000", value_parser = account)]
     account: String,
-    /// The region that streams are stored under
-    #[arg(long, env = "WEIR_REGION", default_value = "us-east-1", value_parser = region)]
-    region: String,
+    /// The region that streams are stored under, and, with --auth verify, the only one that requests
+    /// may be signed for [default: us-east-1, and any]
+    #[arg(long, env = "WEIR_REGION", value_parser = region)]
+    region: Option<String>,
+    /// What is demanded of a request's credentials
+    #[arg(long, env = "WEIR_AUTH", value_enum, default_value_t = AuthMode::Presence)]
+    auth: AuthMode,
+    /// Whose signatures --auth verify takes: profiles as in ~/.aws/credentials; read again at SIGHUP
+    #[arg(long, env = "WEIR_KEYS", value_name = "FILE")]
+    keys: Option<PathBuf>,
     /// How long a stream stays CREATING and DELETING
     #[arg(long, env = "WEIR_STATE_DELAY", default_value = "5ms", value_parser = units::duration, value_name = "TIME")]
     state_delay: Duration,
     /// Segment size of a new data folder, for example 256MiB [default: 128MiB]
     #[arg(long, env = "WEIR_SEGMENT_BYTES", value_parser = units::size, value_name = "SIZE")]
     segment_bytes: Option<u64>,
-    /// Allow addresses that other machines can reach: there is no authentication yet
+    /// Allow addresses that other machines can reach without authentication; --http needs this not
+    /// where signatures are verified
     #[arg(long, env = "WEIR_INSECURE_LISTEN")]
     insecure_listen: bool,
     /// Allow a data folder in memory, which loses everything with the machine's power
@@ -109,6 +120,17 @@ enum Quota {
     Off,
 }
 
+/// What is demanded of credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum AuthMode {
+    /// Nothing
+    Off,
+    /// That they are there and complete; any will do
+    Presence,
+    /// A good signature of a key in --keys
+    Verify,
+}
+
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
@@ -116,6 +138,18 @@ pub(crate) enum LogFormat {
     Text,
     /// One JSON object a line
     Json,
+}
+
+/// What is demanded of credentials, with all that belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Auth {
+    Off,
+    Presence,
+    Verify {
+        keys: PathBuf,
+        /// The only one that may be signed for; any if it is `None`.
+        region: Option<String>,
+    },
 }
 
 /// A stream to be there when the server is ready.
@@ -141,6 +175,7 @@ pub(crate) struct Config {
     pub(crate) streams: Vec<WantedStream>,
     pub(crate) account: String,
     pub(crate) region: String,
+    pub(crate) auth: Auth,
     pub(crate) state_delay: Duration,
     pub(crate) segment_bytes: Option<u64>,
     pub(crate) allow_tmpfs: bool,
@@ -153,15 +188,21 @@ pub(crate) struct Config {
 impl ServeArguments {
     /// Checks what no single flag can check.
     pub(crate) fn check(self) -> Result<Config, Failure> {
-        for (flag, address) in [
-            ("--http", self.http),
-            ("--wire", self.wire),
-            ("--admin", self.admin),
+        let auth = self.auth()?;
+        let verified = matches!(auth, Auth::Verify { .. });
+        let way_out = [
+            "listen on 127.0.0.1, verify signatures with --auth verify, or say --insecure-listen",
+            "listen on 127.0.0.1, or say --insecure-listen",
+        ];
+        for (flag, address, is_safe, way_out) in [
+            ("--http", self.http, verified, way_out[0]),
+            ("--wire", self.wire, false, way_out[1]),
+            ("--admin", self.admin, false, way_out[1]),
         ] {
-            if !address.ip().is_loopback() && !self.insecure_listen {
+            if !address.ip().is_loopback() && !is_safe && !self.insecure_listen {
                 return Err(Failure::usage(format!(
-                    "{flag} {address} can be reached by other machines and nothing is \
-                     authenticated yet: listen on 127.0.0.1, or say --insecure-listen"
+                    "{flag} {address} can be reached by other machines and nothing on it is \
+                     authenticated: {way_out}"
                 )));
             }
         }
@@ -187,7 +228,8 @@ impl ServeArguments {
             memory_bytes: self.memory,
             streams: self.streams,
             account: self.account,
-            region: self.region,
+            region: self.region.unwrap_or_else(|| REGION.to_owned()),
+            auth,
             state_delay: self.state_delay,
             segment_bytes: self.segment_bytes,
             allow_tmpfs: self.allow_tmpfs,
@@ -195,6 +237,26 @@ impl ServeArguments {
             log: self.log,
             log_level: self.log_level,
         })
+    }
+}
+
+impl ServeArguments {
+    /// The mode, the keys and the region, which must fit each other.
+    fn auth(&self) -> Result<Auth, Failure> {
+        match (self.auth, &self.keys) {
+            (AuthMode::Verify, Some(keys)) => Ok(Auth::Verify {
+                keys: keys.clone(),
+                region: self.region.clone(),
+            }),
+            (AuthMode::Verify, None) => Err(Failure::usage(
+                "--auth verify needs keys: name a file with --keys",
+            )),
+            (_, Some(_)) => Err(Failure::usage(
+                "--keys changes nothing without --auth verify: say it, or leave the keys out",
+            )),
+            (AuthMode::Off, None) => Ok(Auth::Off),
+            (AuthMode::Presence, None) => Ok(Auth::Presence),
+        }
     }
 }
 
@@ -312,7 +374,11 @@ mod tests {
             (["--stream", "logs:0"], "1 to 10000"),
             (["--account", "12"], "12 digits"),
             (["--memory", "1MiB"], "64MiB"),
-            (["--http", "0.0.0.0:4567"], "--insecure-listen"),
+            (["--http", "0.0.0.0:4567"], "--auth verify"),
+            (["--wire", "0.0.0.0:4568"], "--insecure-listen"),
+            (["--auth", "verify"], "--keys"),
+            (["--keys", "k"], "--auth verify"),
+            (["--auth", "sometimes"], "presence"),
             (["--cores", "0"], "0"),
             (["--log-level", "warning"], "error, warn, info"),
             (["--log-level", "info,blah"], "\"blah\""),
@@ -322,6 +388,19 @@ mod tests {
             assert!(error.contains(word), "{word} in {error}");
         }
         check(&["--http", "0.0.0.0:4567", "--insecure-listen"]).unwrap();
+        let verify = ["--auth", "verify", "--keys", "k"];
+        let config = check(&[&verify[..], &["--http", "0.0.0.0:4567"]].concat()).unwrap();
+        assert_eq!(config.region, "us-east-1");
+        assert!(matches!(config.auth, Auth::Verify { region: None, .. }));
+        let wire = check(&[&verify[..], &["--wire", "0.0.0.0:4568"]].concat()).unwrap_err();
+        assert!(wire.contains("--wire"), "{wire}");
+        let config = check(&[&verify[..], &["--region", "eu-west-1"]].concat()).unwrap();
+        assert_eq!(config.region, "eu-west-1");
+        let Auth::Verify { keys, region } = config.auth else {
+            panic!("signatures are verified: {:?}", config.auth)
+        };
+        assert_eq!(keys, PathBuf::from("k"));
+        assert_eq!(region.as_deref(), Some("eu-west-1"));
         for level in ["WARN", "trace", "info,weir_log=debug"] {
             check(&["--log-level", level]).unwrap();
         }

@@ -2,9 +2,10 @@
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use weir_gateway::{Gateway, GatewaySettings};
+use weir_gateway::{Gateway, GatewaySettings, KeyRing};
 use weir_protocol::model::{StreamMode, StreamStatus};
 use weir_reactor::{CoreReactor, Inbox, Lane, Mailbox, Reactor, Reply, TcpSocket, thread_cpu_ns};
 use weir_stream::{ControlError, CoreSeed, CreateStream, Engine, StreamSettings};
@@ -30,6 +31,8 @@ pub(crate) enum CoreLetter {
     },
     /// A binary connection that belongs here; its hello was read elsewhere.
     Moved { descriptor: OwnedFd, seat: Seat },
+    /// Verify signatures with these keys from now on.
+    Keys(Arc<KeyRing>),
     /// Count.
     Measure(Reply<CoreMetrics>),
     /// Create these streams if they are not there.
@@ -118,6 +121,7 @@ impl Core {
                 let core = Rc::clone(self);
                 self.spawn(async move { core.serve_moved(descriptor, seat).await });
             }
+            CoreLetter::Keys(keys) => self.gateway.replace_keys(keys),
             CoreLetter::Measure(reply) => reply.send(self.measure()),
             CoreLetter::Create(streams, reply) => {
                 let engine = self.engine.clone();

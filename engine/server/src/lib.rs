@@ -11,6 +11,7 @@ mod commands;
 mod config;
 mod core;
 mod ground;
+mod keys;
 mod logs;
 mod metrics;
 mod session;

@@ -1,35 +1,49 @@
-//! When to stop: the operator's signals, before and after the server is ready.
+//! The operator's signals, before and after the server is ready: when to stop, and when to read
+//! files anew.
 
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crossbeam::channel::{Receiver, unbounded};
+use crossbeam::channel::{Receiver, bounded};
 use weir_reactor::{Signal, SignalEvents, start_thread};
 
 use crate::cli::failure::Failure;
 
-/// Orders to stop. A thread of its own listens: recovery and a reserve take their time, and
-/// nothing in them looks at signals.
-#[derive(Debug)]
-pub(crate) struct StopOrders {
-    started: Arc<Mutex<bool>>,
-    orders: Receiver<Signal>,
+/// Orders that may wait; more say nothing that those do not say.
+const WAITING_MAX: usize = 16;
+
+/// What the operator wants of a server that is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Read the files again that settings name.
+    Reload,
+    /// End in good order.
+    Stop,
 }
 
-impl StopOrders {
+/// What the operator orders. A thread of its own listens: recovery and a reserve take their time, and
+/// nothing in them looks at signals.
+#[derive(Debug)]
+pub(crate) struct Orders {
+    started: Arc<Mutex<bool>>,
+    orders: Receiver<Order>,
+}
+
+impl Orders {
     /// From now on a signal ends the process at once with exit code 0, until
-    /// [`StopOrders::started`]. A start can be cut at any moment, as a power cut does it: what is
+    /// [`Orders::started`]. A start can be cut at any moment, as a power cut does it: what is
     /// half done is done again or undone by the next one.
     pub(crate) fn listen() -> Result<Self, Failure> {
         let failed = |error| Failure::could_not_run(format!("cannot listen for signals: {error}"));
         let mut signals = SignalEvents::listen().map_err(failed)?;
         let started = Arc::new(Mutex::new(false));
         let is_started = Arc::clone(&started);
-        let (order, orders) = unbounded();
+        let (order, orders) = bounded(WAITING_MAX);
         start_thread("signals", None, move || {
             while let Some(signal) = signals.wait() {
                 if signal == Signal::HangUp {
-                    tracing::info!("SIGHUP: there is nothing to reload yet");
+                    // If as many wait, what they read is what this one would.
+                    let _ = order.try_send(Order::Reload);
                     continue;
                 }
                 // Held over the exit, so that no ready line follows.
@@ -39,23 +53,23 @@ impl StopOrders {
                     process::exit(0);
                 }
                 tracing::info!(?signal, "stopping");
-                // More orders than one change nothing; nobody may be left to hear them.
-                let _ = order.send(signal);
+                // Nobody may be left to hear it.
+                let _ = order.send(Order::Stop);
             }
         })
         .map_err(failed)?;
         Ok(Self { started, orders })
     }
 
-    /// The server serves: a signal is kept for [`StopOrders::wait`].
+    /// The server serves: a signal is kept for [`Orders::next`].
     pub(crate) fn started(&self) {
         *locked(&self.started) = true;
     }
 
     /// Blocks until an order comes.
-    pub(crate) fn wait(&self) {
+    pub(crate) fn next(&self) -> Order {
         // An error says that nobody listens any more: then no order can come either.
-        let _ = self.orders.recv();
+        self.orders.recv().unwrap_or(Order::Stop)
     }
 }
 
