@@ -8,7 +8,8 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use weir_protocol::model::{Offset, Position};
+use rustc_hash::FxHashSet;
+use weir_protocol::model::{Offset, Position, ShardId};
 use weir_reactor::{Lane, Reactor};
 
 use crate::discipline::Discipline;
@@ -194,12 +195,12 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 return;
             };
             let ordinal = last.ordinal;
+            // Not what a shard is listed in now: that may be a segment that was void.
+            let present: FxHashSet<ShardId> = last.present.iter().copied().collect();
             let mut table = state.start_table();
             table.retain(|entry| {
-                state
-                    .shards
-                    .get(&entry.shard)
-                    .is_none_or(|s| s.since <= ordinal || s.listed_in == ordinal)
+                let known = state.shards.get(&entry.shard);
+                known.is_none_or(|s| s.since <= ordinal || present.contains(&entry.shard))
             });
             for entry in &mut table {
                 if let Some(shard) = state.shards.get(&entry.shard) {
