@@ -69,6 +69,9 @@ pub const STREAM_CONSUMERS_COMMITTED_MAX: usize = 50;
 pub const STREAM_CONSUMERS_CREATING_MAX: usize = 5;
 /// Changes of a stream's mode within a day (AWS: 2); kept where a stream is metered as AWS only.
 pub const STREAM_MODE_CHANGES_PER_DAY: usize = 2;
+/// Changes of a stream's shard count within a day (AWS: 10); kept where a stream is metered as AWS
+/// only.
+pub const COUNT_UPDATES_PER_DAY: usize = 10;
 
 /// Bytes per second that a metered shard takes in (AWS quota: 1 MB/s, MB being 2^20).
 pub const SHARD_WRITE_BYTES_PER_SECOND: u64 = 1024 * 1024;

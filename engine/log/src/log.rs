@@ -222,14 +222,23 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         self.inner.state.borrow().shards.get(&shard).map(Shard::tip)
     }
 
+    /// Ends every [`Self::wait_data`] of `shard`: something else about it has changed.
+    pub fn wake_readers(&self, shard: ShardId) {
+        if let Some(known) = self.inner.state.borrow_mut().shards.get_mut(&shard) {
+            known.called += 1;
+            known.wake();
+        }
+    }
+
     /// Waits until `shard` has durable data at or behind `beyond`. Also returns when the shard is
-    /// gone or the log closes: look again.
+    /// gone, the log closes, or [`Self::wake_readers`] was called: look again.
     pub async fn wait_data(&self, shard: ShardId, beyond: Offset) {
         let mut wait = DataWait {
             inner: &self.inner,
             shard,
             id: None,
         };
+        let mut called = None;
         poll_fn(move |context| {
             let mut state = wait.inner.state.borrow_mut();
             if matches!(state.mode, Mode::Closing | Mode::Closed) {
@@ -238,7 +247,8 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             let Some(known) = state.shards.get_mut(&shard) else {
                 return Poll::Ready(());
             };
-            if known.durable_next > beyond {
+            let is_called = *called.get_or_insert(known.called) != known.called;
+            if is_called || known.durable_next > beyond {
                 return Poll::Ready(());
             }
             wait.id = Some(known.register(wait.id, context.waker()));

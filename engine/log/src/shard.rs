@@ -91,6 +91,8 @@ pub(crate) struct Shard {
     /// Readers waiting for durable data.
     pub(crate) waiting: BTreeMap<u64, Waker>,
     next_waiter: u64,
+    /// How often waiting readers were told to look again although nothing came.
+    pub(crate) called: u64,
 }
 
 impl Shard {
@@ -108,6 +110,7 @@ impl Shard {
             since,
             waiting: BTreeMap::new(),
             next_waiter: 0,
+            called: 0,
         }
     }
 

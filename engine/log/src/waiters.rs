@@ -61,7 +61,7 @@ struct EventInner {
 }
 
 impl Event {
-    /// It happened: ends every wait.
+    /// It happened: ends every wait that began before.
     pub fn notify(&self) {
         let waiting = {
             let mut inner = self.inner.borrow_mut();

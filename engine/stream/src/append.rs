@@ -16,11 +16,11 @@ impl<R: Reactor> Engine<R> {
     /// Admits one batch for a shard of this core: decodes it, verifies checksum and records,
     /// checks stream, shard, owner and quota, and appends it. It is stored when
     /// [`Self::wait_durable`] of its end returns. On [`AppendError::Busy`] nothing happened: wait
-    /// for [`Self::room`] and try again.
+    /// for [`Self::room`] and try again; on [`AppendError::Resharding`] for [`Self::released`].
     pub fn append_here(&self, batch: &[u8]) -> Result<Appended, AppendError> {
         let result = self.admit(batch);
         self.count(|counters| match &result {
-            Ok(_) | Err(AppendError::Busy) => {}
+            Ok(_) | Err(AppendError::Busy | AppendError::Resharding { .. }) => {}
             Err(AppendError::Throttled { .. }) => counters.throttled_appends += 1,
             Err(_) => counters.refused_appends += 1,
         });
@@ -40,6 +40,9 @@ impl<R: Reactor> Engine<R> {
                 if !homed.is_usable {
                     return None;
                 }
+                if homed.stands_still {
+                    return Some(Err(AppendError::Resharding { shard }));
+                }
                 if homed.closed.is_some() {
                     let map_version = homed.map_version;
                     return Some(Err(AppendError::ShardClosed { shard, map_version }));
@@ -58,6 +61,7 @@ impl<R: Reactor> Engine<R> {
 
         let (records, weight) = (u64::from(header.records.0), header.weight());
         self.with_homed(shard, |homed| {
+            homed.last_end = appended.end;
             if let Some(quota) = homed.write_quota() {
                 quota.charge(records, weight);
             }
@@ -173,6 +177,7 @@ impl<R: Reactor> Engine<R> {
             taken.push(loop {
                 match self.append_here(&batch.bytes) {
                     Err(AppendError::Busy) => self.room().await,
+                    Err(AppendError::Resharding { shard }) => self.released(shard).await,
                     result => break result,
                 }
             });

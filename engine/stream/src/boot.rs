@@ -280,7 +280,10 @@ fn end_transitions<D: BlockingDisk>(
             continue;
         }
         let mut ended = stream.clone();
-        ended.status = StreamStatus::Active;
+        // A pending reshard goes on once the cores run.
+        if stream.pending.is_none() {
+            ended.status = StreamStatus::Active;
+        }
         ended
             .consumers
             .retain(|consumer| consumer.status != ConsumerStatus::Deleting);

@@ -106,7 +106,7 @@ impl<R: Reactor> Engine<R> {
         self.ask(asked).await
     }
 
-    async fn ask<T: Send + 'static>(
+    pub(crate) async fn ask<T: Send + 'static>(
         &self,
         asked: impl FnOnce(Reply<Result<T, ControlError>>) -> ControlRequest,
     ) -> Result<T, ControlError> {

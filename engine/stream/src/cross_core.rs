@@ -13,6 +13,7 @@ use weir_reactor::{Lane, Reactor};
 use crate::engine::Engine;
 use crate::error::{AppendError, ReadError};
 use crate::request::{CoreCounters, ReadOwned, ReadRequest, ShardBatch, Stored};
+use crate::reshard::NoStandstill;
 use crate::stream::Streams;
 use crate::subscription::deliver::{Delivery, NextOwned};
 use crate::subscription::register::Ticket;
@@ -56,6 +57,15 @@ pub(crate) enum CoreRequest {
         ticket: Ticket,
         given: u64,
     },
+    /// Takes nothing more for shards that are about to be closed.
+    StandStill {
+        shards: Vec<ShardId>,
+        answer: Reply<Result<Vec<Offset>, NoStandstill>>,
+    },
+    /// They were closed, or not.
+    LetGo {
+        shards: Vec<ShardId>,
+    },
     Counters {
         answer: Reply<CoreCounters>,
     },
@@ -66,8 +76,19 @@ pub(crate) struct Publication {
     pub(crate) streams: Arc<Streams>,
     /// Rises with every publication.
     pub(crate) number: u64,
-    /// Answered once the core works by it.
+    pub(crate) step: PublicationStep,
+    /// Answered once the core has done it.
     pub(crate) seen: Reply<()>,
+}
+
+/// A snapshot comes in two steps, each done by all cores before the next: or else one core would
+/// send records to a shard that its owner has not heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PublicationStep {
+    /// Make room for what is new.
+    Home,
+    /// Work by it.
+    Show,
 }
 
 /// Where a core can be reached.
@@ -110,8 +131,13 @@ impl<R: Reactor> Engine<R> {
         let engine = self.clone();
         self.reactor().spawn(Lane::Commit, async move {
             while let Some(publication) = publications.receive().await {
-                engine.take_in(publication.streams);
-                engine.note_publication(publication.number);
+                match publication.step {
+                    PublicationStep::Home => engine.home_new(&publication.streams),
+                    PublicationStep::Show => {
+                        engine.show(publication.streams);
+                        engine.note_publication(publication.number);
+                    }
+                }
                 publication.seen.send(());
             }
         });
@@ -126,6 +152,14 @@ impl<R: Reactor> Engine<R> {
                 ticket,
                 given,
             } => return self.leave_here(&subscriber, ticket, given),
+            CoreRequest::LetGo { shards } => return self.let_go_here(&shards),
+            CoreRequest::StandStill { shards, answer } => {
+                let engine = self.clone();
+                self.reactor().spawn(Lane::Commit, async move {
+                    answer.send(engine.stand_still_here(&shards).await);
+                });
+                return;
+            }
             other => other,
         };
         let Some(place) = self.enter(IN_PROGRESS_MAX) else {
@@ -163,9 +197,10 @@ impl<R: Reactor> Engine<R> {
                 CoreRequest::Deliver { delivery, answer } => {
                     answer.send(engine.deliver_owned_here(&delivery).await);
                 }
-                CoreRequest::Counters { .. } | CoreRequest::Leave { .. } => {
-                    unreachable!("answered above")
-                }
+                CoreRequest::StandStill { .. }
+                | CoreRequest::LetGo { .. }
+                | CoreRequest::Leave { .. }
+                | CoreRequest::Counters { .. } => unreachable!("answered above"),
             }
         });
     }
@@ -247,6 +282,9 @@ fn refuse(request: CoreRequest) {
         CoreRequest::Deliver { answer, .. } => {
             answer.send(Err(SubscriptionEnd::Failed(ReadError::Overloaded)));
         }
-        CoreRequest::Counters { .. } | CoreRequest::Leave { .. } => {}
+        CoreRequest::StandStill { .. }
+        | CoreRequest::LetGo { .. }
+        | CoreRequest::Leave { .. }
+        | CoreRequest::Counters { .. } => {}
     }
 }

@@ -3,11 +3,13 @@
 use thiserror::Error;
 use weir_protocol::batch::BatchError;
 use weir_protocol::limits::{
-    POLICY_BYTES_MAX, RECORD_BYTES_CEILING, RECORD_BYTES_MAX, RESOURCE_TAGS_MAX, RETAIN_BYTES_MIN,
-    RETENTION_MS_MAX, RETENTION_MS_MIN, STREAM_CONSUMERS_CREATING_MAX, STREAM_MODE_CHANGES_PER_DAY,
-    STREAM_SHARDS_MAX,
+    COUNT_UPDATES_PER_DAY, POLICY_BYTES_MAX, RECORD_BYTES_CEILING, RECORD_BYTES_MAX,
+    RESOURCE_TAGS_MAX, RETAIN_BYTES_MIN, RETENTION_MS_MAX, RETENTION_MS_MIN,
+    STREAM_CONSUMERS_CREATING_MAX, STREAM_MODE_CHANGES_PER_DAY, STREAM_SHARDS_MAX,
 };
-use weir_protocol::model::{ConsumerName, ShardId, StreamId, StreamName, StreamStatus};
+use weir_protocol::model::{
+    ConsumerName, HashKey, HashKeyRange, ShardId, ShardIndex, StreamId, StreamName, StreamStatus,
+};
 use weir_protocol::wire::error::{ErrorCode, WireError};
 
 /// Why a batch was not stored.
@@ -70,6 +72,13 @@ pub enum AppendError {
         /// Which quota.
         what: &'static str,
     },
+    /// The shard is being closed and what was taken before is being made durable: wait for
+    /// [`crate::Engine::released`] and try again. Never returned by [`crate::Engine::append`].
+    #[error("shard {shard} is being closed just now")]
+    Resharding {
+        /// The shard.
+        shard: ShardId,
+    },
     /// No buffer space just now: wait for [`crate::Engine::room`] and try again. Never returned by
     /// [`crate::Engine::append`], which waits itself.
     #[error("the log has no buffer space just now")]
@@ -108,7 +117,7 @@ impl AppendError {
             Self::ShardClosed { .. } => ErrorCode::ShardClosed,
             Self::NotOwner { .. } => ErrorCode::NotOwner,
             Self::Throttled { .. } => ErrorCode::Throttled,
-            Self::Busy | Self::Overloaded => ErrorCode::Overloaded,
+            Self::Busy | Self::Resharding { .. } | Self::Overloaded => ErrorCode::Overloaded,
             Self::DiskFull => ErrorCode::DiskFull,
             Self::LogFailed => ErrorCode::LogFailed,
             Self::ReadOnly => ErrorCode::ReadOnly,
@@ -273,6 +282,77 @@ pub enum ControlError {
         /// The most there may be.
         limit: u32,
     },
+    /// The stream has no such shard.
+    #[error("stream \"{name}\" has no {shard}")]
+    ShardNotFound {
+        /// The stream.
+        name: StreamName,
+        /// The shard asked for.
+        shard: ShardIndex,
+    },
+    /// The shard was split or merged before.
+    #[error("{shard} of stream \"{name}\" has already been merged or split")]
+    ShardClosed {
+        /// The stream.
+        name: StreamName,
+        /// The shard asked for.
+        shard: ShardIndex,
+    },
+    /// Two shards whose hash ranges do not meet.
+    #[error("{shard} and {adjacent} of stream \"{name}\" are not neighbours")]
+    NotAdjacent {
+        /// The stream.
+        name: StreamName,
+        /// The shard to merge.
+        shard: ShardIndex,
+        /// The one that is not its neighbour.
+        adjacent: ShardIndex,
+    },
+    /// A split at a hash key that leaves one side with less than two keys.
+    #[error(
+        "{shard} of stream \"{name}\" takes hash keys {} to {}: it cannot be split at {at}",
+        .range.start, .range.end
+    )]
+    SplitKey {
+        /// The stream.
+        name: StreamName,
+        /// The shard to split.
+        shard: ShardIndex,
+        /// The hash key asked for.
+        at: HashKey,
+        /// What the shard takes.
+        range: HashKeyRange,
+    },
+    /// An on-demand stream has no shards to count.
+    #[error("stream \"{name}\" is in on-demand mode: its shards are not split or merged by hand")]
+    OnDemand {
+        /// The stream.
+        name: StreamName,
+    },
+    /// More than twice as many shards at once.
+    #[error("{target} shards are more than twice the {current} that are open")]
+    ScaledUpTooFar {
+        /// Open shards.
+        current: u32,
+        /// Open shards asked for.
+        target: u32,
+    },
+    /// Less than half as many shards at once.
+    #[error("{target} shards are less than half of the {current} that are open")]
+    ScaledDownTooFar {
+        /// Open shards.
+        current: u32,
+        /// Open shards asked for.
+        target: u32,
+    },
+    /// The count of a stream that is metered as AWS was changed as often as AWS allows.
+    #[error(
+        "the shard count of stream \"{name}\" was changed {COUNT_UPDATES_PER_DAY} times within a day"
+    )]
+    TooManyCountUpdates {
+        /// The stream.
+        name: StreamName,
+    },
     /// A retention outside its bounds.
     #[error("retention of {millis} ms, expected {RETENTION_MS_MIN} to {RETENTION_MS_MAX}")]
     InvalidRetention {
@@ -399,8 +479,16 @@ impl ControlError {
             Self::StreamExists { .. } => ErrorCode::StreamExists,
             Self::StreamNotFound { .. } => ErrorCode::StreamNotFound,
             Self::NotActive { .. } => ErrorCode::StreamNotActive,
+            Self::ShardNotFound { .. } => ErrorCode::ShardNotFound,
             Self::ShardCount { .. }
             | Self::TooManyShards { .. }
+            | Self::ShardClosed { .. }
+            | Self::NotAdjacent { .. }
+            | Self::SplitKey { .. }
+            | Self::OnDemand { .. }
+            | Self::ScaledUpTooFar { .. }
+            | Self::ScaledDownTooFar { .. }
+            | Self::TooManyCountUpdates { .. }
             | Self::InvalidRetention { .. }
             | Self::InvalidRetainBytes { .. }
             | Self::RetentionNotLonger { .. }

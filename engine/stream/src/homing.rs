@@ -41,7 +41,10 @@ impl Homes {
             for shard in &stream.shards {
                 let id = stream.shard_id(shard.index);
                 let mut tip = known.remove(&id).unwrap_or_else(|| ShardTip::empty(id));
-                if !is_clean && shard.closed.is_none() {
+                if let Some(closed) = shard.closed {
+                    // An epoch that was raised and never used is in no log.
+                    tip.next = tip.next.max(closed.next);
+                } else if !is_clean {
                     // Used up numbers refuse appends; what is stored stays readable.
                     tip.next = tip.next.next_epoch().unwrap_or(Offset::MAX);
                 }
@@ -68,8 +71,9 @@ impl Homes {
 
 /// What the log keeps of one shard of `stream`.
 pub(crate) fn retention_of(stream: &Stream) -> Retention {
-    let open = stream.open_shards().count().max(1) as u64;
-    let bytes = stream.retain_bytes.map(|bytes| bytes / open);
+    // Closed shards have their part too, or the cap would be exceeded while they are kept.
+    let kept = stream.shards.len().max(1) as u64;
+    let bytes = stream.retain_bytes.map(|bytes| bytes / kept);
     Retention {
         millis: stream.retention_ms,
         bytes,

@@ -25,6 +25,7 @@ mod ledger;
 mod quota;
 mod read;
 mod request;
+mod reshard;
 mod retention;
 mod settings;
 mod shard;
@@ -41,6 +42,7 @@ pub use request::{
     Change, Changed, ConsumerKey, ConsumersOnDelete, CoreCounters, CreateStream, ReadHere,
     ReadOwned, ReadRequest, ShardBatch, StartError, Stored, StreamChange,
 };
+pub use reshard::Reshard;
 pub use settings::{
     AccountSettings, Commitment, RecordDistribution, ShardMetrics, StreamSettings, Tags,
 };

@@ -157,7 +157,11 @@ impl<R: Reactor> Engine<R> {
         if self.is_stopping() {
             return Err(ReadError::Stopping);
         }
-        let here = self.with_homed(shard, |homed| homed.is_usable.then_some(homed.closed));
+        // The end is told when every core knows the children.
+        let here = self.with_homed(shard, |homed| {
+            let closed = homed.closed.filter(|_| !homed.stands_still);
+            homed.is_usable.then_some(closed)
+        });
         if let Some(Some(closed)) = here {
             return Ok(closed);
         }

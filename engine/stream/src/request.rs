@@ -289,6 +289,8 @@ pub struct CoreCounters {
     pub read_bytes: u64,
     /// Reads refused by a quota.
     pub throttled_reads: u64,
+    /// Reshards that this core drove to their end.
+    pub reshards: u64,
     /// Requests from other cores answered.
     pub from_other_cores: u64,
     /// Subscriptions to this core's shards that are open, now.

@@ -13,6 +13,7 @@ use weir_protocol::model::{
 };
 
 use crate::consumer::Consumer;
+use crate::reshard::Reshard;
 use crate::settings::{AccountSettings, StreamSettings};
 use crate::shard::routing::Routes;
 
@@ -103,7 +104,7 @@ pub struct Stream {
     pub created: Timestamp,
     /// Rises whenever the set of open shards changes.
     pub map_version: u32,
-    /// All shards, in index order.
+    /// All shards, in index order. Closed ones stay until retention has forgotten their records.
     pub shards: Vec<Shard>,
     /// What else it is told.
     pub settings: StreamSettings,
@@ -111,6 +112,10 @@ pub struct Stream {
     pub consumers: Vec<Consumer>,
     /// When its mode was changed within the last day.
     pub(crate) mode_changes: Vec<Timestamp>,
+    /// What a stream that is UPDATING is on its way to, if that is about its shards.
+    pub pending: Option<Reshard>,
+    /// When its shard count was changed within the last day.
+    pub(crate) count_updates: Vec<Timestamp>,
     /// The way from a hash key to an open shard.
     pub(crate) routes: Routes,
 }
@@ -122,8 +127,11 @@ pub struct Shard {
     pub index: ShardIndex,
     /// The hash keys it takes.
     pub range: HashKeyRange,
-    /// When it was created.
+    /// The time that its sequence numbers begin with. Above that of its parents: every number of a
+    /// child is larger than every number of its parents. So it may lie ahead of the clock.
     pub created: Timestamp,
+    /// When it began to take records.
+    pub opened: Timestamp,
     /// The core that appends to it and reads from it in this run of the server.
     pub core: u32,
     /// The shard it came from by a split or merge.
@@ -156,6 +164,8 @@ impl Stream {
             retain_bytes: None,
             created: shards.first()?.created,
             map_version: 1,
+            pending: None,
+            count_updates: Vec::new(),
             routes: Routes::new(&shards).ok()?,
             shards,
             settings: StreamSettings::default(),
@@ -183,6 +193,14 @@ impl Stream {
             .consumers
             .binary_search_by(|consumer| consumer.name.as_str().cmp(name));
         at.ok().map(|at| &self.consumers[at])
+    }
+
+    /// The shards that go on where `index` ended, in index order.
+    pub fn children(&self, index: ShardIndex) -> impl Iterator<Item = &Shard> {
+        let is_child = move |shard: &&Shard| {
+            shard.parent == Some(index) || shard.adjacent_parent == Some(index)
+        };
+        self.shards.iter().filter(is_child)
     }
 
     /// The shards that take records, in index order.

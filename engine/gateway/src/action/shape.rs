@@ -83,6 +83,7 @@ pub(super) mod example {
                 index: ShardIndex(index as u32),
                 range,
                 created: CREATED,
+                opened: CREATED,
                 core: 0,
                 parent: None,
                 adjacent_parent: None,

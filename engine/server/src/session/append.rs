@@ -68,6 +68,9 @@ async fn admit<R: Reactor, S: Socket>(
             }
             // Not receiving meanwhile is what slows the client down.
             Err(AppendError::Busy) => connection.engine.room().await,
+            // The shard is about to be closed, or not: a few milliseconds, and the client is told of
+            // the new map. Its order is kept because nothing else is taken meanwhile.
+            Err(AppendError::Resharding { shard }) => connection.engine.released(shard).await,
             Err(error) => return refused_batch(&error),
         }
     }

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_log::{LedgerChange, LedgerFailed};
-use weir_protocol::model::{ConsumerName, StreamId, StreamName, StreamStatus, Timestamp};
+use weir_protocol::model::{
+    ConsumerName, Offset, ShardIndex, StreamId, StreamName, StreamStatus, Timestamp,
+};
 use weir_reactor::BlockingDisk;
 use weir_reactor::{Inbox, Reply, oneshot};
 
@@ -19,10 +21,11 @@ use super::change::Surroundings;
 use super::model::Model;
 use super::store::{Catalog, CatalogError};
 use crate::consumer::ConsumerStatus;
-use crate::cross_core::{CoreAddress, Publication};
+use crate::cross_core::{CoreAddress, Publication, PublicationStep};
 use crate::error::ControlError;
 use crate::folder::QuotaSwitch;
 use crate::request::{Change, Changed, ConsumersOnDelete, CreateStream};
+use crate::reshard::{Reshard, Round};
 use crate::retention::ExpiryAccount;
 use crate::settings::AccountSettings;
 use crate::stream::Stream;
@@ -53,6 +56,36 @@ pub(crate) enum ControlRequest {
         is_enabled: bool,
         now: Timestamp,
         answer: Reply<Result<AccountSettings, ControlError>>,
+    },
+    /// Begins to split, merge or count shards.
+    Reshard {
+        name: StreamName,
+        reshard: Reshard,
+        now: Timestamp,
+        answer: Reply<StreamAnswer>,
+    },
+    /// What is next of a pending reshard; none if it is over, and the stream active then.
+    NextRound {
+        stream: StreamId,
+        answer: Reply<Option<Round>>,
+    },
+    /// The parents of a round stand still, at these ends.
+    EndRound {
+        stream: StreamId,
+        round: Round,
+        ends: Vec<(ShardIndex, Offset)>,
+        now: Timestamp,
+        answer: Reply<RoundEnd>,
+    },
+    /// A pending reshard ends where it is; answers whether that was written.
+    GiveUpReshard {
+        stream: StreamId,
+        answer: Reply<bool>,
+    },
+    /// Retention has forgotten all that these closed shards held.
+    ForgetShards {
+        stream: StreamId,
+        shards: Vec<ShardIndex>,
     },
     /// A state delay is over.
     Settle(Settling),
@@ -88,6 +121,19 @@ pub(crate) enum Settling {
 
 /// The stream as it is after the change.
 pub(crate) type StreamAnswer = Result<Arc<Stream>, ControlError>;
+
+/// What became of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RoundEnd {
+    /// The new map is durable, and every core works by it.
+    Committed,
+    /// The stream is not what the round was planned for. Nothing was changed.
+    Outdated,
+    /// The catalog took no write. Nothing was changed.
+    Failed,
+    /// The catalog can neither be written nor read: the change may be there or not.
+    Unknown,
+}
 
 /// The control plane, before it runs.
 pub struct ControlPlane<D: BlockingDisk> {
@@ -139,6 +185,38 @@ impl<D: BlockingDisk> ControlPlane<D> {
                 } => {
                     let result = self.commit(is_enabled, now).await;
                     answer.send(result);
+                }
+                ControlRequest::Reshard {
+                    name,
+                    reshard,
+                    now,
+                    answer,
+                } => {
+                    let result = self.reshard(&name, reshard, now).await;
+                    answer.send(result);
+                }
+                ControlRequest::NextRound { stream, answer } => {
+                    let round = self.next_round(stream).await;
+                    answer.send(round);
+                }
+                ControlRequest::EndRound {
+                    stream,
+                    round,
+                    ends,
+                    now,
+                    answer,
+                } => {
+                    let end = self.end_round(stream, &round, &ends, now).await;
+                    answer.send(end);
+                }
+                ControlRequest::GiveUpReshard { stream, answer } => {
+                    let is_written = self.end_reshard(stream).await;
+                    answer.send(is_written);
+                }
+                ControlRequest::ForgetShards { stream, shards } => {
+                    if let Some(changed) = self.model.without_shards(stream, &shards) {
+                        self.put(changed, 0).await.ok();
+                    }
                 }
                 ControlRequest::Settle(settling) => self.settle(&settling).await,
                 ControlRequest::Ledger { change, answer } => answer.send(self.ledger(&change)),
@@ -224,6 +302,58 @@ impl<D: BlockingDisk> ControlPlane<D> {
         Ok(account)
     }
 
+    async fn reshard(
+        &mut self,
+        name: &StreamName,
+        reshard: Reshard,
+        now: Timestamp,
+    ) -> StreamAnswer {
+        let stream = self.model.begin_reshard(name, reshard, self.quota, now)?;
+        self.put(stream, 0).await
+    }
+
+    async fn next_round(&mut self, stream: StreamId) -> Option<Round> {
+        let round = self.model.next_round(stream);
+        if round.is_none() {
+            // Nothing to do: the map is as asked for already.
+            self.end_reshard(stream).await;
+        }
+        round
+    }
+
+    async fn end_round(
+        &mut self,
+        id: StreamId,
+        round: &Round,
+        ends: &[(ShardIndex, Offset)],
+        now: Timestamp,
+    ) -> RoundEnd {
+        let Some(stream) = self.model.end_round(id, round, ends, now) else {
+            // An earlier try may have been written although it seemed to fail, and found by a
+            // request that does not publish. Nobody may be let go before every core knows.
+            self.publish().await;
+            return RoundEnd::Outdated;
+        };
+        if self.put(stream, 0).await.is_ok() {
+            RoundEnd::Committed
+        } else if !self.catalog.is_open() {
+            RoundEnd::Unknown
+        } else if self.model.end_round(id, round, ends, now).is_some() {
+            RoundEnd::Failed
+        } else {
+            // It was written after all, and published when that was found out.
+            RoundEnd::Committed
+        }
+    }
+
+    /// Whether the stream is no longer on its way to another map.
+    async fn end_reshard(&mut self, id: StreamId) -> bool {
+        match self.model.end_reshard(id) {
+            Some(stream) => self.put(stream, 0).await.is_ok(),
+            None => true,
+        }
+    }
+
     async fn settle(&mut self, settling: &Settling) {
         match settling {
             Settling::Consumer {
@@ -245,6 +375,8 @@ impl<D: BlockingDisk> ControlPlane<D> {
 
     async fn settle_stream(&mut self, stream: &Stream) {
         match stream.status {
+            // A reshard ends by itself.
+            StreamStatus::Updating if stream.pending.is_some() => {}
             StreamStatus::Creating | StreamStatus::Updating => {
                 let mut active = stream.clone();
                 active.status = StreamStatus::Active;
@@ -306,26 +438,29 @@ impl<D: BlockingDisk> ControlPlane<D> {
         })
     }
 
-    /// Gives the present snapshot to every core and waits until all have it.
+    /// Gives the present snapshot to every core and waits until all work by it.
     async fn publish(&mut self) {
         let streams = self.model.snapshot();
         self.publications += 1;
         let number = self.publications;
-        let mut taken = Vec::new();
-        for core in self.cores.iter().flatten() {
-            let (seen, wait) = oneshot();
-            // A core that is gone does not take it; `wait` says so below.
-            core.publications
-                .send(Publication {
-                    streams: Arc::clone(&streams),
-                    number,
-                    seen,
-                })
-                .ok();
-            taken.push(wait);
-        }
-        for wait in taken {
-            wait.await.ok();
+        for step in [PublicationStep::Home, PublicationStep::Show] {
+            let mut taken = Vec::new();
+            for core in self.cores.iter().flatten() {
+                let (seen, wait) = oneshot();
+                // A core that is gone does not take it; `wait` says so below.
+                core.publications
+                    .send(Publication {
+                        streams: Arc::clone(&streams),
+                        number,
+                        step,
+                        seen,
+                    })
+                    .ok();
+                taken.push(wait);
+            }
+            for wait in taken {
+                wait.await.ok();
+            }
         }
     }
 }

@@ -9,12 +9,13 @@ use weir_protocol::model::{
 };
 
 use super::settings_entry::{ConsumerEntry, SettingsEntry};
+use crate::reshard::Reshard;
 use crate::shard::placement::core_of;
 use crate::shard::routing::Routes;
 use crate::stream::{Closed, Shard, Stream};
 
 /// Version of the entries that this build writes. It reads version 1 too, which had neither settings
-/// nor consumers.
+/// nor consumers nor reshards.
 pub(crate) const ENTRY_VERSION: u32 = 2;
 
 /// A stream as the catalog keeps it; its name is the key.
@@ -36,6 +37,19 @@ pub(crate) struct StreamEntry {
     consumers: Vec<ConsumerEntry>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     mode_changes_ms: Vec<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pending: Option<PendingEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    count_updates_ms: Vec<u64>,
+}
+
+/// A reshard that is under way.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PendingEntry {
+    Split { shard: u32, at: String },
+    Merge { shard: u32, adjacent: u32 },
+    Count { target: u32 },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,6 +59,9 @@ struct ShardEntry {
     start: String,
     end: String,
     created_ms: u64,
+    /// Absent where it is the time of creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    opened_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parent: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,6 +120,7 @@ pub(crate) fn encode(stream: &Stream) -> Vec<u8> {
         start: format!("{:032x}", shard.range.start.get()),
         end: format!("{:032x}", shard.range.end.get()),
         created_ms: shard.created.as_millis(),
+        opened_ms: (shard.opened != shard.created).then(|| shard.opened.as_millis()),
         parent: shard.parent.map(|index| index.0),
         adjacent_parent: shard.adjacent_parent.map(|index| index.0),
         closed: shard.closed.map(|closed| ClosedEntry {
@@ -127,8 +145,48 @@ pub(crate) fn encode(stream: &Stream) -> Vec<u8> {
             .iter()
             .map(|changed| changed.as_millis())
             .collect(),
+        pending: stream.pending.map(encode_pending),
+        count_updates_ms: stream
+            .count_updates
+            .iter()
+            .map(|at| at.as_millis())
+            .collect(),
     };
     serde_json::to_vec(&entry).expect("plain structs become JSON")
+}
+
+fn encode_pending(reshard: Reshard) -> PendingEntry {
+    match reshard {
+        Reshard::Split { shard, at } => PendingEntry::Split {
+            shard: shard.0,
+            at: format!("{:032x}", at.get()),
+        },
+        Reshard::Merge { shard, adjacent } => PendingEntry::Merge {
+            shard: shard.0,
+            adjacent: adjacent.0,
+        },
+        Reshard::Count { target } => PendingEntry::Count { target },
+    }
+}
+
+fn decode_pending(entry: &PendingEntry) -> Result<Reshard, EntryError> {
+    Ok(match entry {
+        PendingEntry::Split { shard, at } => Reshard::Split {
+            shard: ShardIndex(*shard),
+            at: hash_key(at)?,
+        },
+        PendingEntry::Merge { shard, adjacent } => Reshard::Merge {
+            shard: ShardIndex(*shard),
+            adjacent: ShardIndex(*adjacent),
+        },
+        PendingEntry::Count { target: 0 } => return Err(wrong("shard count", 0)),
+        PendingEntry::Count { target } => Reshard::Count { target: *target },
+    })
+}
+
+fn hash_key(text: &str) -> Result<HashKey, EntryError> {
+    let raw = u128::from_str_radix(text, 16).map_err(|_| wrong("hash key", text))?;
+    Ok(HashKey::new(raw))
 }
 
 /// The stream called `name` in an entry, its shards homed on `cores` cores.
@@ -167,6 +225,12 @@ pub(crate) fn decode(name: &str, bytes: &[u8], cores: u32) -> Result<Stream, Ent
         retain_bytes: entry.retain_bytes,
         created: Timestamp::from_millis(entry.created_ms),
         map_version: entry.map_version,
+        pending: entry.pending.as_ref().map(decode_pending).transpose()?,
+        count_updates: entry
+            .count_updates_ms
+            .into_iter()
+            .map(Timestamp::from_millis)
+            .collect(),
         shards,
         settings: entry.settings.into_settings()?,
         consumers,
@@ -180,7 +244,6 @@ pub(crate) fn decode(name: &str, bytes: &[u8], cores: u32) -> Result<Stream, Ent
 }
 
 fn decode_shard(stream: StreamId, entry: &ShardEntry, cores: u32) -> Result<Shard, EntryError> {
-    let key = |text: &str| u128::from_str_radix(text, 16).map_err(|_| wrong("hash key", text));
     let index = ShardIndex(entry.index);
     let closed = match &entry.closed {
         None => None,
@@ -192,10 +255,11 @@ fn decode_shard(stream: StreamId, entry: &ShardEntry, cores: u32) -> Result<Shar
     Ok(Shard {
         index,
         range: HashKeyRange {
-            start: HashKey::new(key(&entry.start)?),
-            end: HashKey::new(key(&entry.end)?),
+            start: hash_key(&entry.start)?,
+            end: hash_key(&entry.end)?,
         },
         created: Timestamp::from_millis(entry.created_ms),
+        opened: Timestamp::from_millis(entry.opened_ms.unwrap_or(entry.created_ms)),
         core: core_of(stream, index, cores),
         parent: entry.parent.map(ShardIndex),
         adjacent_parent: entry.adjacent_parent.map(ShardIndex),
@@ -238,6 +302,7 @@ mod tests {
                 index: ShardIndex(index),
                 range,
                 created: Timestamp::from_millis(77),
+                opened: Timestamp::from_millis(70),
                 core: core_of(StreamId::new(9), ShardIndex(index), 2),
                 parent: None,
                 adjacent_parent: None,
@@ -253,6 +318,8 @@ mod tests {
             retain_bytes: Some(1 << 40),
             created: Timestamp::from_millis(76),
             map_version: 4,
+            pending: None,
+            count_updates: vec![Timestamp::from_millis(78)],
             routes: Routes::new(&shards).unwrap(),
             shards,
             settings: StreamSettings {
@@ -274,7 +341,22 @@ mod tests {
             }],
             mode_changes: vec![Timestamp::from_millis(80)],
         };
-        assert_eq!(decode("logs", &encode(&stream), 2).unwrap(), stream);
+        let split = Reshard::Split {
+            shard: ShardIndex(1),
+            at: HashKey::new(u128::MAX / 2),
+        };
+        let merge = Reshard::Merge {
+            shard: ShardIndex(1),
+            adjacent: ShardIndex(0),
+        };
+        let count = Reshard::Count { target: 7 };
+        for pending in [None, Some(split), Some(merge), Some(count)] {
+            let stream = Stream {
+                pending,
+                ..stream.clone()
+            };
+            assert_eq!(decode("logs", &encode(&stream), 2).unwrap(), stream);
+        }
     }
 
     #[test]
@@ -286,6 +368,8 @@ mod tests {
         assert_eq!(stream.shards.len(), 2);
         assert_eq!(stream.settings, StreamSettings::default());
         assert!(stream.consumers.is_empty());
+        assert_eq!(stream.shards[1].opened, stream.shards[1].created);
+        assert_eq!(stream.pending, None);
         assert_eq!(decode("logs", &encode(&stream), 2).unwrap(), stream);
     }
 

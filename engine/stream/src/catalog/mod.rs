@@ -7,6 +7,7 @@ pub(crate) mod change;
 pub(crate) mod control;
 pub(crate) mod entry;
 pub(crate) mod model;
+mod reshard;
 mod settings_entry;
 pub(crate) mod storage;
 pub(crate) mod store;

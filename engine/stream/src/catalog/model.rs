@@ -95,16 +95,7 @@ impl Model {
                 name: create.name.clone(),
             });
         }
-        let all = self.named.values().chain(&self.others);
-        let current = all.map(|stream| stream.shards.len() as u32).sum();
-        if create.shards > FOLDER_SHARDS_MAX.saturating_sub(current) {
-            let (asked, limit) = (create.shards, FOLDER_SHARDS_MAX);
-            return Err(ControlError::TooManyShards {
-                asked,
-                current,
-                limit,
-            });
-        }
+        self.check_folder(create.shards)?;
         let id = StreamId::new(self.next_stream);
         let shards: Vec<Shard> = HashKeyRange::divide(create.shards)
             .zip(0..)
@@ -112,6 +103,7 @@ impl Model {
                 index: ShardIndex(index),
                 range,
                 created: now,
+                opened: now,
                 core: core_of(id, ShardIndex(index), self.cores),
                 parent: None,
                 adjacent_parent: None,
@@ -128,6 +120,8 @@ impl Model {
             retain_bytes,
             created: now,
             map_version: 1,
+            pending: None,
+            count_updates: Vec::new(),
             shards,
             settings: create.settings.clone(),
             consumers: Vec::new(),
@@ -155,6 +149,7 @@ impl Model {
         }
         let mut deleted = Stream::clone(stream);
         deleted.status = StreamStatus::Deleting;
+        deleted.pending = None;
         Ok(deleted)
     }
 
@@ -179,7 +174,7 @@ impl Model {
         status: ConsumerStatus,
     ) -> Option<Stream> {
         let is_meant = |consumer: &Consumer| consumer.name == *name && consumer.status == status;
-        let stream = self.named.values().find(|stream| stream.id == id)?;
+        let stream = self.by_id(id)?;
         let at = stream.consumers.iter().position(is_meant)?;
         let mut settled = Stream::clone(stream);
         match status {
@@ -210,7 +205,31 @@ impl Model {
         self.named.remove(name);
     }
 
-    fn find(&self, name: &StreamName) -> Result<&Arc<Stream>, ControlError> {
+    /// Whether the folder may hold `asked` more shards.
+    pub(super) fn check_folder(&self, asked: u32) -> Result<(), ControlError> {
+        let all = self.named.values().chain(&self.others);
+        let current = all.map(|stream| stream.shards.len() as u32).sum();
+        let limit = FOLDER_SHARDS_MAX;
+        if asked > limit.saturating_sub(current) {
+            return Err(ControlError::TooManyShards {
+                asked,
+                current,
+                limit,
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn cores(&self) -> u32 {
+        self.cores
+    }
+
+    /// The stream with this number.
+    pub(super) fn by_id(&self, id: StreamId) -> Option<&Arc<Stream>> {
+        self.named.values().find(|stream| stream.id == id)
+    }
+
+    pub(super) fn find(&self, name: &StreamName) -> Result<&Arc<Stream>, ControlError> {
         self.named
             .get(name)
             .ok_or_else(|| ControlError::StreamNotFound { name: name.clone() })

@@ -210,6 +210,11 @@ impl<D: BlockingDisk> Catalog<D> {
         Ok(())
     }
 
+    /// Whether the file is open: not if a reopening failed.
+    pub(crate) fn is_open(&self) -> bool {
+        self.database.is_some()
+    }
+
     fn database(&self) -> Result<&Database, CatalogError> {
         let closed = || StorageError::Io(std::io::Error::other("the catalog is closed"));
         Ok(self.database.as_ref().ok_or_else(closed)?)

@@ -69,6 +69,7 @@ mod tests {
             index: ShardIndex(index as u32),
             range,
             created: Timestamp::ZERO,
+            opened: Timestamp::ZERO,
             core: 0,
             parent: None,
             adjacent_parent: None,

@@ -4,6 +4,7 @@
 mod catalog;
 mod cores;
 mod life;
+mod reshard;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -11,6 +11,7 @@ fn stream() -> Stream {
         index: ShardIndex(0),
         range: HashKeyRange::divide(1).next().unwrap(),
         created: Timestamp::from_millis(5),
+        opened: Timestamp::from_millis(5),
         core: 0,
         parent: None,
         adjacent_parent: None,
