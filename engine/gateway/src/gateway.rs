@@ -19,9 +19,7 @@ use crate::clock_text;
 use crate::document::Value;
 use crate::encoding::Encoding;
 use crate::error::{ErrorKind, ServiceError};
-use crate::http::{
-    AnswerBody, Ceiling, CollectError, Lease, LeasedBody, collect, discard, serve_http1,
-};
+use crate::http::{AnswerBody, Ceiling, CollectError, Lease, LeasedBody, collect, discard, serve};
 use crate::identity::{Authentication, Gatekeeper, Identity};
 use crate::member::Members;
 use crate::model::Operation;
@@ -118,7 +116,7 @@ impl<R: Reactor> Gateway<R> {
     pub async fn serve<S: Socket>(&self, socket: S, stop: impl Future<Output = ()>) {
         let reactor = self.shared.engine.reactor().clone();
         let service = |request| self.shared.clone().answer(request);
-        serve_http1(socket, reactor, service, stop).await;
+        serve(socket, reactor, service, stop).await;
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! Generic, not `dyn`: the append path is compiled against the real reactor with nothing between.
 
-use std::future::Future;
-use std::io;
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Unit of direct I/O: positions, lengths and buffers are multiples of it.
@@ -176,14 +177,44 @@ pub trait Map: Send + Sync + 'static {
 }
 
 /// One direction-less end of a byte stream between two machines. A clone shares the connection:
-/// one reads while the other writes.
+/// one reads while the other writes. Each direction remembers one waker, that of the last poll.
 pub trait Socket: Clone + 'static {
-    /// Receives into `into`, at least one byte; 0 when the other side sends no more.
-    fn receive(&self, into: &mut [u8]) -> impl Future<Output = io::Result<usize>>;
+    /// Receives into `into`, at least one byte; 0 when the other side sends no more. `into` must
+    /// not be empty; it is written only when the poll is ready.
+    fn poll_receive(&self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>>;
 
-    /// Sends all of `bytes`.
-    fn send(&self, bytes: &[u8]) -> impl Future<Output = io::Result<()>>;
+    /// Sends some of `bytes`, which must not be empty.
+    fn poll_send(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// Sends some of `slices`, one after the other. At least one of them must not be empty.
+    fn poll_send_vectored(
+        &self,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let first = slices.iter().find(|slice| !slice.is_empty());
+        self.poll_send(context, first.expect("a send needs bytes"))
+    }
 
     /// Ends both directions: pending and later calls return.
     fn shutdown(&self);
+
+    /// Receives into `into`, at least one byte; 0 when the other side sends no more.
+    fn receive(&self, into: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+        poll_fn(|context| self.poll_receive(context, into))
+    }
+
+    /// Sends all of `bytes`.
+    fn send(&self, bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
+        async move {
+            let mut sent = 0;
+            while sent < bytes.len() {
+                match poll_fn(|context| self.poll_send(context, &bytes[sent..])).await? {
+                    0 => return Err(io::ErrorKind::WriteZero.into()),
+                    more => sent += more,
+                }
+            }
+            Ok(())
+        }
+    }
 }

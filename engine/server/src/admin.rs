@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use weir_gateway::http::serve_http1;
+use weir_gateway::http::serve;
 use weir_reactor::{CoreReactor, Mailbox, Socket, oneshot};
 use weir_stream::{CoreCounters, Engine, LogState};
 
@@ -52,7 +52,7 @@ impl Admin {
             async move { admin.answer(&request).await }
         };
         let reactor = self.engine.reactor().clone();
-        serve_http1(socket, reactor, service, stop).await;
+        serve(socket, reactor, service, stop).await;
     }
 
     async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {

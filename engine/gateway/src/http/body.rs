@@ -3,11 +3,12 @@
 //! Owns: the longest body, the deadline for one, and the memory of all. At the ceiling a request is
 //! refused; nothing grows.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -31,34 +32,39 @@ const DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
 const DISCARD_MAX: Duration = Duration::from_secs(5);
 /// Room made for a body whose length is not known.
 const UNKNOWN_BYTES: usize = 16 * 1024;
+/// Room made for a body before any of it is there, at most.
+const BELIEVED_BYTES: usize = 1024 * 1024;
 
 /// Counts the bytes of bodies that this core holds.
 #[derive(Debug)]
 pub(crate) struct Ceiling {
-    held: Cell<usize>,
+    /// An answer's bytes are let go of by hyper, which may be anywhere as far as the compiler
+    /// knows: hence the atomic.
+    held: Arc<AtomicUsize>,
     most: usize,
 }
 
 impl Ceiling {
     pub(crate) fn new(most: usize) -> Rc<Self> {
         Rc::new(Self {
-            held: Cell::new(0),
+            held: Arc::default(),
             most,
         })
     }
 
     /// Takes `bytes`, until the lease is dropped; `None` at the ceiling.
-    pub(crate) fn lease(self: &Rc<Self>, bytes: usize) -> Option<Lease> {
-        let held = self.held.get().saturating_add(bytes);
+    pub(crate) fn lease(&self, bytes: usize) -> Option<Lease> {
+        let held = self.held.load(Ordering::Relaxed).saturating_add(bytes);
         (held <= self.most).then(|| self.take(bytes))
     }
 
     /// Takes `bytes` that exist already, past the ceiling if need be: then the next request is
     /// refused.
-    pub(crate) fn take(self: &Rc<Self>, bytes: usize) -> Lease {
-        self.held.set(self.held.get().saturating_add(bytes));
+    pub(crate) fn take(&self, bytes: usize) -> Lease {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
         Lease {
-            ceiling: self.clone(),
+            held: Arc::clone(&self.held),
+            most: self.most,
             bytes,
         }
     }
@@ -67,7 +73,8 @@ impl Ceiling {
 /// Bytes taken from a [`Ceiling`].
 #[derive(Debug)]
 pub(crate) struct Lease {
-    ceiling: Rc<Ceiling>,
+    held: Arc<AtomicUsize>,
+    most: usize,
     bytes: usize,
 }
 
@@ -75,17 +82,20 @@ impl Lease {
     /// Takes more, up to `bytes` in all.
     fn grow(&mut self, bytes: usize) -> Option<()> {
         let more = bytes.saturating_sub(self.bytes);
-        let mut further = self.ceiling.lease(more)?;
-        self.bytes += std::mem::take(&mut further.bytes);
+        let held = self.held.load(Ordering::Relaxed).saturating_add(more);
+        if held > self.most {
+            return None;
+        }
+        self.held.fetch_add(more, Ordering::Relaxed);
+        self.bytes += more;
         Some(())
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let held = self.ceiling.held.get();
+        let held = self.held.fetch_sub(self.bytes, Ordering::Relaxed);
         assert!(held >= self.bytes, "a lease is returned once");
-        self.ceiling.held.set(held - self.bytes);
     }
 }
 
@@ -110,13 +120,16 @@ pub(crate) enum CollectError {
 pub(crate) async fn collect<R: Reactor>(
     body: &mut Incoming,
     reactor: &R,
-    ceiling: &Rc<Ceiling>,
+    ceiling: &Ceiling,
 ) -> Result<(Vec<u8>, Lease), CollectError> {
     let hint = body.size_hint();
     if hint.lower() > BODY_BYTES_MAX as u64 {
         return Err(CollectError::TooLong);
     }
-    let room = hint.exact().map_or(UNKNOWN_BYTES, |bytes| bytes as usize);
+    // What a client announces is believed by and by: many requests of one connection may announce
+    // much and send nothing.
+    let announced = hint.exact().map_or(UNKNOWN_BYTES, |bytes| bytes as usize);
+    let room = announced.min(BELIEVED_BYTES);
     let mut lease = ceiling.lease(room).ok_or(CollectError::NoMemory)?;
     let mut bytes = Vec::with_capacity(room);
     let began = reactor.monotonic();
@@ -128,7 +141,12 @@ pub(crate) async fn collect<R: Reactor>(
         if length > BODY_BYTES_MAX {
             return Err(CollectError::TooLong);
         }
-        lease.grow(length).ok_or(CollectError::NoMemory)?;
+        if length > bytes.capacity() {
+            let room = (bytes.capacity() * 4).min(announced.max(length * 2));
+            let room = room.max(length).min(BODY_BYTES_MAX);
+            lease.grow(room).ok_or(CollectError::NoMemory)?;
+            bytes.reserve_exact(room - bytes.len());
+        }
         bytes.extend_from_slice(&data);
     }
     Ok((bytes, lease))
@@ -171,15 +189,33 @@ pub(crate) async fn discard<R: Reactor>(mut body: Incoming, reactor: &R) {
 #[derive(Debug)]
 pub struct LeasedBody {
     bytes: Bytes,
-    _lease: Option<Lease>,
+}
+
+/// An answer's bytes and their lease, dropped together when the last of them is sent.
+struct Leased {
+    bytes: Vec<u8>,
+    _lease: Lease,
+}
+
+impl AsRef<[u8]> for Leased {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl LeasedBody {
-    pub(crate) fn new(bytes: Vec<u8>, ceiling: &Rc<Ceiling>) -> Self {
-        let lease = (!bytes.is_empty()).then(|| ceiling.take(bytes.len()));
+    pub(crate) fn new(bytes: Vec<u8>, ceiling: &Ceiling) -> Self {
+        if bytes.is_empty() {
+            return Self {
+                bytes: Bytes::new(),
+            };
+        }
+        let lease = ceiling.take(bytes.len());
         Self {
-            bytes: Bytes::from(bytes),
-            _lease: lease,
+            bytes: Bytes::from_owner(Leased {
+                bytes,
+                _lease: lease,
+            }),
         }
     }
 }
@@ -267,11 +303,11 @@ mod tests {
         let mut second = ceiling.lease(30).unwrap();
         assert!(second.grow(50).is_none());
         assert!(second.grow(40).is_some());
-        assert_eq!(ceiling.held.get(), 100);
+        assert_eq!(ceiling.held.load(Ordering::Relaxed), 100);
         let beyond = ceiling.take(50);
         drop(first);
-        assert_eq!(ceiling.held.get(), 90);
+        assert_eq!(ceiling.held.load(Ordering::Relaxed), 90);
         drop((second, beyond));
-        assert_eq!(ceiling.held.get(), 0);
+        assert_eq!(ceiling.held.load(Ordering::Relaxed), 0);
     }
 }

@@ -2,39 +2,49 @@
 //!
 //! Owns: when a silent client is given up. Never: requests that we are still working on.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use weir_reactor::{Monotonic, Reactor};
 
+use super::frame_watch::FramesSeen;
+use super::outgoing::Room;
+
 /// A connection without a request may stay this long; SDKs keep theirs for minutes.
 const IDLE_MAX: Duration = Duration::from_mins(10);
-/// A request's head must be there this long after its first byte.
+/// A request's head must be there this long after its first byte, a frame of HTTP/2 as well.
 const HEAD_MAX: Duration = Duration::from_secs(30);
 /// A client that takes none of its answer for this long is given up.
 const SEND_MAX: Duration = Duration::from_mins(1);
 /// How often the deadlines are looked at; each may pass by this much.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// What the connection waits for.
+/// Why a connection is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// The first byte of a request.
+pub(super) enum Overdue {
+    /// Nothing was asked for a long time.
     Idle,
-    /// The rest of its head.
-    Head,
-    /// Us; the body has a deadline of its own, where it is read.
-    Working,
+    /// The client stopped in the middle of a request, or takes nothing.
+    Stuck,
 }
 
-/// One connection's state, told by its socket and its service.
+/// One connection's state, told by its bytes and its service.
 #[derive(Debug)]
 pub(super) struct Pulse<R: Reactor> {
     reactor: R,
-    phase: Cell<Phase>,
-    since: Cell<Monotonic>,
+    /// Requests in work, or whose answer is not handed over.
+    requests: Cell<usize>,
+    /// Since when there are none.
+    idle_since: Cell<Monotonic>,
+    /// Since when a request's head is not complete.
+    head_since: Cell<Option<Monotonic>>,
     /// Since when a send has made no progress.
     sending_since: Cell<Option<Monotonic>>,
+    stopping: Cell<bool>,
+    /// Long answers on their way.
+    rooms: RefCell<Vec<Weak<Room>>>,
 }
 
 impl<R: Reactor> Pulse<R> {
@@ -42,64 +52,137 @@ impl<R: Reactor> Pulse<R> {
         let now = reactor.monotonic();
         Self {
             reactor,
-            phase: Cell::new(Phase::Idle),
-            since: Cell::new(now),
+            requests: Cell::new(0),
+            idle_since: Cell::new(now),
+            head_since: Cell::new(None),
             sending_since: Cell::new(None),
+            stopping: Cell::new(false),
+            rooms: RefCell::default(),
         }
     }
 
-    fn enter(&self, phase: Phase) {
-        self.phase.set(phase);
-        self.since.set(self.reactor.monotonic());
+    pub(super) fn now(&self) -> Monotonic {
+        self.reactor.monotonic()
     }
 
-    /// Bytes came in.
+    pub(super) async fn sleep(&self, duration: Duration) {
+        self.reactor.sleep(duration).await;
+    }
+
+    /// Bytes of HTTP/1.1 came in.
     pub(super) fn received(&self) {
-        if self.phase.get() == Phase::Idle {
-            self.enter(Phase::Head);
+        if self.requests.get() == 0 && self.head_since.get().is_none() {
+            self.head_since.set(Some(self.now()));
         }
     }
 
-    /// A request's head is complete.
-    pub(super) fn request_began(&self) {
-        self.phase.set(Phase::Working);
+    /// Bytes of HTTP/2 came in.
+    pub(super) fn frames_seen(&self, seen: FramesSeen) {
+        match seen {
+            FramesSeen::Whole => self.head_since.set(None),
+            FramesSeen::Begun => self.head_since.set(Some(self.now())),
+            FramesSeen::Unfinished => {}
+        }
     }
 
-    /// The answer is ready to be sent.
-    pub(super) fn request_answered(&self) {
-        self.enter(Phase::Idle);
+    /// A request's head is complete. It is in work until the guard is dropped.
+    pub(super) fn request(self: &Rc<Self>) -> InWork<R> {
+        self.requests.set(self.requests.get() + 1);
+        InWork {
+            pulse: Rc::clone(self),
+        }
     }
 
-    /// A send began, and made no progress yet.
-    pub(super) fn send_began(&self) {
-        self.sending_since.set(Some(self.reactor.monotonic()));
+    /// The head of the only request that can be under way is complete.
+    pub(super) fn head_ended(&self) {
+        self.head_since.set(None);
     }
 
-    /// The send is done.
-    pub(super) fn send_ended(&self) {
+    /// A send finds no room.
+    pub(super) fn send_waits(&self) {
+        if self.sending_since.get().is_none() {
+            self.sending_since.set(Some(self.now()));
+        }
+    }
+
+    /// A send made progress, or failed.
+    pub(super) fn send_moves(&self) {
         self.sending_since.set(None);
-        if self.phase.get() == Phase::Idle {
-            self.since.set(self.reactor.monotonic());
+    }
+
+    /// The server stops: answers without an end end now.
+    pub(super) fn stop(&self) {
+        self.stopping.set(true);
+        for room in self.rooms.borrow().iter().filter_map(Weak::upgrade) {
+            room.wake();
         }
     }
 
-    fn is_overdue(&self) -> bool {
-        let now = self.reactor.monotonic();
-        if let Some(since) = self.sending_since.get() {
-            return now.since(since) > SEND_MAX;
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// A long answer begins.
+    pub(super) fn watch(&self, room: &Arc<Room>) {
+        let mut rooms = self.rooms.borrow_mut();
+        rooms.retain(|room| room.strong_count() > 0);
+        rooms.push(Arc::downgrade(room));
+    }
+
+    /// Whether an answer without an end is under way.
+    pub(super) fn is_streaming(&self) -> bool {
+        let rooms = self.rooms.borrow();
+        rooms
+            .iter()
+            .filter_map(Weak::upgrade)
+            .any(|room| room.is_endless())
+    }
+
+    fn look(&self) -> Option<Overdue> {
+        let now = self.now();
+        let is_past = |since: Option<Monotonic>, most| since.is_some_and(|s| now.since(s) > most);
+        if is_past(self.sending_since.get(), SEND_MAX) || is_past(self.head_since.get(), HEAD_MAX) {
+            return Some(Overdue::Stuck);
         }
-        let waited = now.since(self.since.get());
-        match self.phase.get() {
-            Phase::Idle => waited > IDLE_MAX,
-            Phase::Head => waited > HEAD_MAX,
-            Phase::Working => false,
+        for room in self.rooms.borrow().iter().filter_map(Weak::upgrade) {
+            if is_past(room.held_since(), SEND_MAX) {
+                room.give_up();
+            }
         }
+        let is_idle = self.requests.get() == 0;
+        (is_idle && now.since(self.idle_since.get()) > IDLE_MAX).then_some(Overdue::Idle)
     }
 
     /// Completes when a deadline has passed.
-    pub(super) async fn overdue(&self) {
-        while !self.is_overdue() {
+    pub(super) async fn overdue(&self) -> Overdue {
+        loop {
+            if let Some(overdue) = self.look() {
+                return overdue;
+            }
             self.reactor.sleep(LOOK).await;
+        }
+    }
+}
+
+/// A request that is in work.
+#[derive(Debug)]
+pub(super) struct InWork<R: Reactor> {
+    pulse: Rc<Pulse<R>>,
+}
+
+impl<R: Reactor> InWork<R> {
+    pub(super) fn pulse(&self) -> &Pulse<R> {
+        &self.pulse
+    }
+}
+
+impl<R: Reactor> Drop for InWork<R> {
+    fn drop(&mut self) {
+        let requests = self.pulse.requests.get();
+        assert!(requests > 0, "a request ends once");
+        self.pulse.requests.set(requests - 1);
+        if requests == 1 {
+            self.pulse.idle_since.set(self.pulse.now());
         }
     }
 }

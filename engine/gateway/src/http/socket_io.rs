@@ -1,15 +1,12 @@
-//! The reactor's socket as hyper wants it: polled instead of awaited.
+//! What a connection's socket gave and nobody took yet, and what it takes.
 //!
-//! Owns: one receive and one send in flight, with the bytes they work on. hyper may drop a poll at
-//! any time; the operation goes on, and its bytes are not lost.
+//! Owns: the receive buffer of one connection. Never: what the bytes are; see
+//! [`super::connection_io`].
 
-use std::future::Future;
-use std::io;
-use std::pin::Pin;
+use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use hyper::rt::{Read, ReadBufCursor, Write};
 use weir_reactor::{Reactor, Socket};
 
 use super::pulse::Pulse;
@@ -18,32 +15,19 @@ use super::pulse::Pulse;
 const RECEIVE_BYTES_MIN: usize = 8 * 1024;
 /// A connection that fills its buffer gets a larger one, up to this.
 const RECEIVE_BYTES_MAX: usize = 256 * 1024;
-/// Bytes of an answer that are handed to the socket at once.
-const SEND_BYTES_MAX: usize = 256 * 1024;
 
-type Operation<T> = Pin<Box<dyn Future<Output = (Vec<u8>, io::Result<T>)>>>;
-
-enum Receive {
-    /// Bytes of the buffer from `at` on are not taken yet.
-    Holding {
-        buffer: Vec<u8>,
-        at: usize,
-    },
-    Waiting(Operation<usize>),
-}
-
-enum Send {
-    Free(Vec<u8>),
-    Waiting(Operation<()>),
-}
-
-/// A socket with its operations in flight.
+/// A socket with a buffer before it.
 pub(super) struct SocketIo<S: Socket, R: Reactor> {
     socket: S,
     pulse: Rc<Pulse<R>>,
-    receive: Receive,
+    buffer: Vec<u8>,
+    /// What is received and not taken: `buffer[at..end]`.
+    at: usize,
+    end: usize,
+    /// Length of the next buffer.
     receive_bytes: usize,
-    send: Send,
+    /// The client sends no more.
+    ended: bool,
 }
 
 impl<S: Socket, R: Reactor> SocketIo<S, R> {
@@ -51,24 +35,56 @@ impl<S: Socket, R: Reactor> SocketIo<S, R> {
         Self {
             socket,
             pulse,
-            receive: Receive::Holding {
-                buffer: Vec::new(),
-                at: 0,
-            },
+            buffer: Vec::new(),
+            at: 0,
+            end: 0,
             receive_bytes: RECEIVE_BYTES_MIN,
-            send: Send::Free(Vec::new()),
+            ended: false,
         }
     }
 
-    fn start_receive(&mut self, mut buffer: Vec<u8>) {
-        if buffer.len() != self.receive_bytes {
-            buffer = vec![0; self.receive_bytes];
+    /// Bytes that are here and not taken.
+    pub(super) fn held(&self) -> &[u8] {
+        &self.buffer[self.at..self.end]
+    }
+
+    /// Takes the first `count` bytes of those held.
+    pub(super) fn consume(&mut self, count: usize) {
+        assert!(count <= self.end - self.at, "only held bytes are taken");
+        self.at += count;
+    }
+
+    /// Completes when bytes are held; with none, the client sends no more.
+    pub(super) fn poll_held(&mut self, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        if self.at == self.end && !self.ended {
+            if self.buffer.len() != self.receive_bytes {
+                self.buffer = vec![0; self.receive_bytes];
+            }
+            (self.at, self.end) = (0, 0);
+            let received = ready!(self.socket.poll_receive(context, &mut self.buffer))?;
+            self.end = received;
+            self.ended = received == 0;
+            self.resize(received);
         }
-        let socket = self.socket.clone();
-        self.receive = Receive::Waiting(Box::pin(async move {
-            let received = socket.receive(&mut buffer).await;
-            (buffer, received)
-        }));
+        Poll::Ready(Ok(self.held()))
+    }
+
+    /// Completes when the client is gone, while nobody takes its bytes; what it sends is kept.
+    pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; self.receive_bytes];
+        }
+        while !self.ended {
+            let room = &mut self.buffer[self.end..];
+            if room.is_empty() {
+                return Poll::Pending;
+            }
+            match ready!(self.socket.poll_receive(context, room)) {
+                Ok(count @ 1..) => self.end += count,
+                Ok(0) | Err(_) => self.ended = true,
+            }
+        }
+        Poll::Ready(())
     }
 
     /// The next buffer fits how much came: bulk needs few large receives, idling little memory.
@@ -80,125 +96,26 @@ impl<S: Socket, R: Reactor> SocketIo<S, R> {
         }
     }
 
-    /// Completes when no send is in flight; then there is a buffer for the next.
-    fn poll_sent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<&mut Vec<u8>>> {
-        if let Send::Waiting(operation) = &mut self.send {
-            let (mut buffer, sent) = ready!(operation.as_mut().poll(context));
-            buffer.clear();
-            self.send = Send::Free(buffer);
-            self.pulse.send_ended();
-            sent?;
-        }
-        match &mut self.send {
-            Send::Free(buffer) => Poll::Ready(Ok(buffer)),
-            Send::Waiting(_) => unreachable!("the send was just awaited"),
-        }
-    }
-
-    fn start_send(&mut self) {
-        let Send::Free(buffer) = &mut self.send else {
-            unreachable!("the caller awaited the send before")
+    /// Sends some of `slices`.
+    pub(super) fn poll_send(
+        &mut self,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let sent = match slices {
+            [] => return Poll::Ready(Ok(0)),
+            [one] => self.socket.poll_send(context, one),
+            several => self.socket.poll_send_vectored(context, several),
         };
-        let bytes = std::mem::take(buffer);
-        let socket = self.socket.clone();
-        self.pulse.send_began();
-        self.send = Send::Waiting(Box::pin(async move {
-            let sent = socket.send(&bytes).await;
-            (bytes, sent)
-        }));
-    }
-}
-
-impl<S: Socket, R: Reactor> Unpin for SocketIo<S, R> {}
-
-impl<S: Socket, R: Reactor> Read for SocketIo<S, R> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        mut into: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        loop {
-            match &mut this.receive {
-                Receive::Holding { buffer, at } => {
-                    let rest = &buffer[*at..];
-                    if !rest.is_empty() {
-                        let count = rest.len().min(into.remaining());
-                        into.put_slice(&rest[..count]);
-                        *at += count;
-                        return Poll::Ready(Ok(()));
-                    }
-                    let buffer = std::mem::take(buffer);
-                    this.start_receive(buffer);
-                }
-                Receive::Waiting(operation) => {
-                    let (mut buffer, received) = ready!(operation.as_mut().poll(context));
-                    let received = received?;
-                    if received == 0 {
-                        this.receive = Receive::Holding {
-                            buffer: Vec::new(),
-                            at: 0,
-                        };
-                        return Poll::Ready(Ok(()));
-                    }
-                    this.pulse.received();
-                    this.resize(received);
-                    let full = buffer.len() == received;
-                    let count = received.min(into.remaining());
-                    into.put_slice(&buffer[..count]);
-                    if count < received {
-                        if !full {
-                            buffer.truncate(received);
-                        }
-                        this.receive = Receive::Holding { buffer, at: count };
-                    } else {
-                        let at = buffer.len();
-                        this.receive = Receive::Holding { buffer, at };
-                    }
-                    return Poll::Ready(Ok(()));
-                }
-            }
+        match sent {
+            Poll::Pending => self.pulse.send_waits(),
+            Poll::Ready(_) => self.pulse.send_moves(),
         }
-    }
-}
-
-impl<S: Socket, R: Reactor> Write for SocketIo<S, R> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(context, &[io::IoSlice::new(bytes)])
+        sent
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let buffer = ready!(self.poll_sent(context))?;
-        for slice in slices {
-            let room = SEND_BYTES_MAX - buffer.len();
-            buffer.extend_from_slice(&slice[..slice.len().min(room)]);
-        }
-        let taken = buffer.len();
-        if taken > 0 {
-            self.start_send();
-        }
-        Poll::Ready(Ok(taken))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_sent(context).map_ok(|_buffer| ())
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let sent = ready!(self.poll_sent(context)).map(|_buffer| ());
+    /// Ends both directions.
+    pub(super) fn shutdown(&self) {
         self.socket.shutdown();
-        Poll::Ready(sent)
     }
 }

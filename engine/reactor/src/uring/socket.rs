@@ -6,11 +6,12 @@
 )]
 
 use std::cell::{Cell, RefCell};
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, ready};
 
 use futures_util::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
@@ -81,30 +82,45 @@ impl Drop for Inner {
 }
 
 impl Socket for TcpSocket {
-    async fn receive(&self, into: &mut [u8]) -> io::Result<usize> {
+    fn poll_receive(&self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         assert!(!into.is_empty(), "a receive needs room");
-        std::future::poll_fn(|context| {
-            let mut stream = self.inner.stream.borrow_mut();
-            Pin::new(&mut *stream).poll_read(context, into)
-        })
-        .await
+        let mut stream = self.inner.stream.borrow_mut();
+        Pin::new(&mut *stream).poll_read(context, into)
     }
 
-    async fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut sent = 0;
-        while sent < bytes.len() {
-            let more = std::future::poll_fn(|context| {
-                let mut stream = self.inner.stream.borrow_mut();
-                Pin::new(&mut *stream).poll_write(context, &bytes[sent..])
-            });
-            match more.await {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(more) => sent += more,
+    fn poll_send(&self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        assert!(!bytes.is_empty(), "a send needs bytes");
+        let mut stream = self.inner.stream.borrow_mut();
+        loop {
+            match ready!(Pin::new(&mut *stream).poll_write(context, bytes)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                sent => return Poll::Ready(sent),
             }
         }
-        Ok(())
+    }
+
+    fn poll_send_vectored(
+        &self,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        let sent = self
+            .inner
+            .with_descriptor(|fd| SockRef::from(&fd).send_vectored_with_flags(slices, flags));
+        match sent {
+            // The runtime tries the first slice again, and waits for room.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                let first = slices.iter().find(|slice| !slice.is_empty());
+                self.poll_send(context, first.expect("a send needs bytes"))
+            }
+            sent => Poll::Ready(sent),
+        }
     }
 
     fn shutdown(&self) {

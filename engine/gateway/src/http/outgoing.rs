@@ -1,0 +1,174 @@
+//! An answer's body on its way out: polled only when there is room for more.
+//!
+//! Owns: how much of one answer is handed over and not sent, the deadline for it, and the end of
+//! answers that have none when the server stops. Never: what the bytes are.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use futures_util::task::AtomicWaker;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Bytes;
+use std::convert::Infallible;
+use thiserror::Error;
+use weir_reactor::{Monotonic, Reactor};
+
+use super::pulse::InWork;
+
+/// Bytes of an answer that are handed over at once. Shorter answers are handed over and forgotten.
+const PIECE_BYTES_MAX: usize = 256 * 1024;
+
+/// The client takes none of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the client takes none of its answer")]
+pub(super) struct NotTaken;
+
+/// Room for one piece of a long answer. The piece itself tells when it is gone, and it may be
+/// dropped anywhere as far as the compiler knows: hence the atomics.
+#[derive(Debug)]
+pub(super) struct Room {
+    is_endless: bool,
+    /// Since when the piece is held, in the clock's nanoseconds; 0 when there is none.
+    held_since: AtomicU64,
+    given_up: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Room {
+    pub(super) fn is_endless(&self) -> bool {
+        self.is_endless
+    }
+
+    pub(super) fn held_since(&self) -> Option<Monotonic> {
+        match self.held_since.load(Ordering::Relaxed) {
+            0 => None,
+            since => Some(Monotonic(since)),
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        self.waker.wake();
+    }
+
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+}
+
+/// Bytes that were handed over; dropped when the socket has them all.
+struct Piece {
+    bytes: Bytes,
+    room: Arc<Room>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.room.held_since.store(0, Ordering::Relaxed);
+        self.room.wake();
+    }
+}
+
+/// An answer's body, with its request in work until it is dropped.
+pub(super) struct Outgoing<B, R: Reactor> {
+    body: B,
+    /// Polled from the body and not handed over.
+    rest: Bytes,
+    room: Option<Arc<Room>>,
+    work: InWork<R>,
+}
+
+impl<B: Body<Data = Bytes, Error = Infallible>, R: Reactor> Outgoing<B, R> {
+    pub(super) fn new(body: B, work: InWork<R>) -> Self {
+        let length = body.size_hint().exact();
+        let is_short = length.is_some_and(|bytes| bytes <= PIECE_BYTES_MAX as u64);
+        let room = (!is_short).then(|| {
+            let room = Arc::new(Room {
+                is_endless: length.is_none(),
+                held_since: AtomicU64::new(0),
+                given_up: AtomicBool::new(false),
+                waker: AtomicWaker::new(),
+            });
+            work.pulse().watch(&room);
+            room
+        });
+        Self {
+            body,
+            rest: Bytes::new(),
+            room,
+            work,
+        }
+    }
+}
+
+impl<B, R> Body for Outgoing<B, R>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Unpin,
+    R: Reactor,
+{
+    type Data = Bytes;
+    type Error = NotTaken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, NotTaken>>> {
+        let this = &mut *self;
+        let Some(room) = &this.room else {
+            let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+            return Poll::Ready(frame.map(|frame| frame.map_err(|never| match never {})));
+        };
+        room.waker.register(context.waker());
+        if room.given_up.load(Ordering::Relaxed) {
+            return Poll::Ready(Some(Err(NotTaken)));
+        }
+        if room.held_since().is_some() {
+            return Poll::Pending;
+        }
+        if room.is_endless && this.work.pulse().is_stopping() {
+            return Poll::Ready(None);
+        }
+        while this.rest.is_empty() {
+            let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(context)) else {
+                return Poll::Ready(None);
+            };
+            let Ok(frame) = frame;
+            match frame.into_data() {
+                Ok(bytes) => this.rest = bytes,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+        let piece = Piece {
+            bytes: this.rest.split_to(this.rest.len().min(PIECE_BYTES_MAX)),
+            room: Arc::clone(room),
+        };
+        // The clock's zero is long ago.
+        room.held_since
+            .store(this.work.pulse().now().0.max(1), Ordering::Relaxed);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(piece)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = self.body.size_hint();
+        if !self.rest.is_empty() {
+            let rest = self.rest.len() as u64;
+            if let Some(upper) = hint.upper() {
+                hint.set_upper(upper + rest);
+            }
+            hint.set_lower(hint.lower() + rest);
+        }
+        hint
+    }
+}

@@ -1,0 +1,204 @@
+//! One connection's life, from its first byte to its last.
+//!
+//! Owns: the choice of the protocol, its bounds, the graceful end. Never: what requests mean.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use ::http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
+use ::http::{Request, Response};
+use futures_util::future::{Either, select};
+use http_body::Body;
+use hyper::body::{Bytes, Incoming};
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use weir_reactor::{Lane, Reactor, Socket};
+
+use super::connection_io::{ConnectionIo, Spoken};
+use super::outgoing::Outgoing;
+use super::pulse::{Overdue, Pulse};
+use super::socket_io::SocketIo;
+
+/// Most headers of one request of HTTP/1.1; more are answered with 431.
+pub(super) const HEADERS_MAX: usize = 100;
+/// Longest head of one request in bytes; a longer one is answered with 431. Presigned requests
+/// carry their signature and session token in the path.
+pub(super) const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Longest stretch of input that hyper holds for one connection of HTTP/1.1, in bytes.
+const INPUT_BYTES_MAX: usize = 512 * 1024;
+/// Requests of one HTTP/2 connection at a time; Java sizes its pool by it.
+const STREAMS_MAX: u32 = 256;
+/// Bytes that one request may send before it is read, and all of a connection together.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+/// Bytes of one answer that HTTP/2 may hold: as many as are handed over at once.
+const STREAM_SEND_BYTES: usize = 256 * 1024;
+/// Requests cancelled before they were looked at, and streams that broke the protocol, after which
+/// a connection ends.
+const RESETS_UNSEEN_MAX: usize = 64;
+const RESETS_OURS_MAX: usize = 256;
+/// How long a client may take to leave after it was told to.
+const LEAVE_MAX: Duration = Duration::from_secs(10);
+
+/// Serves one connection, HTTP/1.1 or HTTP/2 by what the client begins with, until the client
+/// closes it, a deadline passes, or `stop` completes; then the requests in flight are still
+/// answered, and answers without an end are ended.
+///
+/// A request's body is not bounded here: `service` reads it and decides.
+pub async fn serve<R, S, B, F>(
+    socket: S,
+    reactor: R,
+    service: impl Fn(Request<Incoming>) -> F,
+    stop: impl Future<Output = ()>,
+) where
+    R: Reactor,
+    S: Socket,
+    B: Body<Data = Bytes, Error = Infallible> + Unpin + 'static,
+    F: Future<Output = Response<B>> + 'static,
+{
+    let pulse = Rc::new(Pulse::new(reactor.clone()));
+    let io = ConnectionIo::new(SocketIo::new(socket, pulse.clone()), pulse.clone());
+    let mut stop = pin!(stop);
+    let spoken = {
+        let overdue = pin!(pulse.overdue());
+        let given_up = select(overdue, stop.as_mut());
+        match select(pin!(io.sniff()), given_up).await {
+            Either::Left((Ok(spoken), _)) => spoken,
+            Either::Left((Err(_), _)) | Either::Right(_) => return io.shutdown(),
+        }
+    };
+    match spoken {
+        Spoken::Http1 => serve_http1(&io, &pulse, service, stop).await,
+        Spoken::Http2 => serve_http2(&io, &pulse, reactor, service, stop).await,
+    }
+    io.shutdown();
+}
+
+async fn serve_http1<R, S, B, F>(
+    io: &ConnectionIo<S, R>,
+    pulse: &Rc<Pulse<R>>,
+    service: impl Fn(Request<Incoming>) -> F,
+    stop: Pin<&mut impl Future<Output = ()>>,
+) where
+    R: Reactor,
+    S: Socket,
+    B: Body<Data = Bytes, Error = Infallible> + Unpin + 'static,
+    F: Future<Output = Response<B>>,
+{
+    let service = service_fn(|request| {
+        pulse.head_ended();
+        let work = pulse.request();
+        let answer = service(request);
+        async move { Ok::<_, Infallible>(answer.await.map(|body| Outgoing::new(body, work))) }
+    });
+    let connection = http1::Builder::new()
+        .auto_date_header(false)
+        // A client that sends no more may still want its answer.
+        .half_close(true)
+        .max_headers(HEADERS_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
+        .max_buf_size(INPUT_BYTES_MAX)
+        .serve_connection(io.clone(), service);
+    let end = |connection: Pin<&mut _>| http1::Connection::graceful_shutdown(connection);
+    drive(pin!(connection), end, io, pulse, stop, Spoken::Http1).await;
+}
+
+async fn serve_http2<R, S, B, F>(
+    io: &ConnectionIo<S, R>,
+    pulse: &Rc<Pulse<R>>,
+    reactor: R,
+    service: impl Fn(Request<Incoming>) -> F,
+    stop: Pin<&mut impl Future<Output = ()>>,
+) where
+    R: Reactor,
+    S: Socket,
+    B: Body<Data = Bytes, Error = Infallible> + Unpin + 'static,
+    F: Future<Output = Response<B>> + 'static,
+{
+    let service = service_fn(|request| {
+        let work = pulse.request();
+        let answer = service(request);
+        async move { Ok::<_, Infallible>(in_http2(answer.await).map(|b| Outgoing::new(b, work))) }
+    });
+    let connection = http2::Builder::new(LocalExecutor(reactor))
+        .auto_date_header(false)
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .max_send_buf_size(STREAM_SEND_BYTES)
+        .max_pending_accept_reset_streams(RESETS_UNSEEN_MAX)
+        .max_local_error_reset_streams(RESETS_OURS_MAX)
+        .serve_connection(io.clone(), service);
+    let end = |connection: Pin<&mut _>| http2::Connection::graceful_shutdown(connection);
+    drive(pin!(connection), end, io, pulse, stop, Spoken::Http2).await;
+}
+
+/// Runs hyper's connection to its end, ours or the client's.
+async fn drive<R: Reactor, S: Socket, C: Future>(
+    mut connection: Pin<&mut C>,
+    end: impl Fn(Pin<&mut C>),
+    io: &ConnectionIo<S, R>,
+    pulse: &Pulse<R>,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+    spoken: Spoken,
+) {
+    let mut overdue = pin!(pulse.overdue());
+    let mut leave = pin!(async { pulse.sleep(LEAVE_MAX).await });
+    let (mut stopping, mut leaving) = (false, false);
+    poll_fn(|context| {
+        if !stopping && stop.as_mut().poll(context).is_ready() {
+            stopping = true;
+            pulse.stop();
+            end(connection.as_mut());
+        }
+        if leaving {
+            if leave.as_mut().poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+        } else if let Poll::Ready(why) = overdue.as_mut().poll(context) {
+            // Only HTTP/2 can say so before it closes: then no request is lost.
+            if why == Overdue::Stuck || spoken == Spoken::Http1 {
+                return Poll::Ready(());
+            }
+            leaving = true;
+            end(connection.as_mut());
+            context.waker().wake_by_ref();
+        }
+        // hyper does not look at the input while an answer is under way; an answer without an end
+        // would outlive its client.
+        if spoken == Spoken::Http1 && pulse.is_streaming() && io.poll_gone(context).is_ready() {
+            return Poll::Ready(());
+        }
+        // A client that breaks the protocol or the connection concerns nobody else: hyper answered
+        // what could be answered.
+        connection.as_mut().poll(context).map(|_result| ())
+    })
+    .await;
+}
+
+/// HTTP/2 has no word for the end of the connection, and its answers always say their length.
+fn in_http2<B: Body>(mut answer: Response<B>) -> Response<B> {
+    let length = answer.body().size_hint().exact();
+    let headers = answer.headers_mut();
+    headers.remove(CONNECTION);
+    if length == Some(0) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    answer
+}
+
+/// Runs the requests of an HTTP/2 connection as tasks of this core.
+#[derive(Clone)]
+struct LocalExecutor<R>(R);
+
+impl<R: Reactor, F: Future<Output = ()> + 'static> Executor<F> for LocalExecutor<R> {
+    fn execute(&self, request: F) {
+        self.0.spawn(Lane::Network, request);
+    }
+}
