@@ -63,7 +63,8 @@ pub(crate) fn owners(targets: &[Target]) -> Vec<u32> {
 mod tests {
     use super::*;
     use weir_protocol::model::{
-        HashKeyRange, ShardIndex, StreamId, StreamMode, StreamName, StreamStatus, Timestamp,
+        HashKeyRange, ShardIndex, StreamId, StreamMode, StreamName, StreamQuota, StreamStatus,
+        Timestamp,
     };
 
     #[test]
@@ -85,6 +86,8 @@ mod tests {
             mode: StreamMode::OnDemand,
             retention_ms: 0,
             retain_bytes: 0,
+            quota: StreamQuota::Server,
+            record_bytes_max: 1 << 20,
             created: Timestamp::ZERO,
             map_version: 1,
             cores: 3,

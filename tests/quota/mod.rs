@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use weir_protocol::model::{ShardId, StreamMode};
+use weir_protocol::model::{ShardId, StreamMode, StreamQuota};
 use weir_protocol::wire::error::ErrorCode;
 use weir_protocol::wire::hello::CORE_ANY;
-use weir_protocol::wire::request::CreateRequest;
-use weir_protocol::wire::response::AppendOutcome;
+use weir_protocol::wire::request::{CreateRequest, Request, SetRequest};
+use weir_protocol::wire::response::{AppendOutcome, StreamDescription};
 
 use crate::harness::{Setup, Shape, Victim, Wire, alone, fill, name, temporary};
 
@@ -27,6 +27,15 @@ fn flood(victim: &Victim, mode: StreamMode, shape: &Shape, time: Duration) -> Ta
         retention_ms: None,
         retain_bytes: None,
     });
+    flood_stream(&mut wire, &stream, shape, time)
+}
+
+fn flood_stream(
+    wire: &mut Wire,
+    stream: &StreamDescription,
+    shape: &Shape,
+    time: Duration,
+) -> Taken {
     let shard = ShardId::new(stream.id, stream.shards[0].index);
     let mut taken = Taken {
         records: 0,
@@ -129,4 +138,35 @@ fn the_quota_flag_overrides_the_mode() {
         );
         victim.stop();
     }
+}
+
+#[test]
+fn a_streams_own_quota_goes_before_the_servers() {
+    let folder = temporary("quota-stream");
+    let victim = Setup::new(folder.path()).with("--quota", "off").start();
+    let mut wire = Wire::connect(victim.wire, CORE_ANY).unwrap();
+    let stream = wire.create("own", 1);
+    let small = Shape {
+        records: 20..=20,
+        bytes: 50..=50,
+    };
+    for (quota, is_metered) in [
+        (StreamQuota::Server, false),
+        (StreamQuota::Aws, true),
+        (StreamQuota::Off, false),
+        (StreamQuota::Mode, false),
+    ] {
+        let set = Request::Set(SetRequest {
+            name: name("own"),
+            mode: None,
+            retention_ms: None,
+            retain_bytes: None,
+            quota: Some(quota),
+        });
+        assert_eq!(wire.stream(&set).unwrap().quota, quota);
+        let taken = flood_stream(&mut wire, &stream, &small, Duration::from_secs(1));
+        let records = taken.records;
+        assert_eq!(taken.throttled > 0, is_metered, "{quota:?}: {records}");
+    }
+    victim.stop();
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 use weir_protocol::batch::{BatchBuilder, BatchView, ProducerMark, RecordView, stamp};
 use weir_protocol::limits::{RECORD_BYTES_MAX, WIRE_FRAME_BYTES_MAX};
 use weir_protocol::model::{
-    HashKey, HashKeyRange, Offset, ShardIndex, StreamId, StreamName, StreamStatus, Timestamp,
+    HashKey, HashKeyRange, Offset, ShardIndex, StreamId, StreamName, StreamQuota, StreamStatus,
+    Timestamp,
 };
 use weir_protocol::wire::error::{ErrorCode, WireError};
 use weir_protocol::wire::frame::{self, Correlation, WIRE_HEADER_BYTES};
@@ -387,6 +388,8 @@ impl Stream {
             mode: self.create.mode,
             retention_ms: 86_400_000,
             retain_bytes: self.create.retain_bytes.unwrap_or(0),
+            quota: StreamQuota::Server,
+            record_bytes_max: RECORD_BYTES_MAX,
             created: Timestamp::ZERO,
             map_version: 1,
             cores: CORES,

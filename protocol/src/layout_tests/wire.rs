@@ -5,7 +5,7 @@ mod requests;
 
 use super::table::{Part, compare, encoded, fixed, part, plain, varying};
 use crate::limits;
-use crate::model::{StreamMode, StreamName, StreamStatus};
+use crate::model::{StreamMode, StreamName, StreamQuota, StreamStatus};
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::field;
 use crate::wire::hello::{ClientHello, HELLO_BYTES, HelloStatus, ServerHello};
@@ -224,7 +224,14 @@ fn words() -> String {
             format!("{status:?}"),
         ]
     });
-    let rows: Vec<Vec<String>> = modes.into_iter().chain(statuses).collect();
+    let quotas = [
+        (StreamQuota::Server, "as the server is told"),
+        (StreamQuota::Mode, "metered if the stream is provisioned"),
+        (StreamQuota::Aws, "metered"),
+        (StreamQuota::Off, "not metered"),
+    ]
+    .map(|(quota, meaning)| vec!["quota".into(), quota.code().to_string(), meaning.into()]);
+    let rows: Vec<Vec<String>> = modes.into_iter().chain(statuses).chain(quotas).collect();
     plain(&["field", "code", "meaning"], &rows)
 }
 

@@ -7,7 +7,8 @@ use thiserror::Error;
 use crate::bytes::{Reader, Truncated, Writer};
 use crate::limits::{FRAME_BATCHES_MAX, LIST_NAMES_MAX, READ_WAIT_MS_MAX};
 use crate::model::{
-    InvalidStreamName, Offset, ShardId, ShardIndex, StreamId, StreamMode, StreamName, Timestamp,
+    InvalidStreamName, Offset, ShardId, ShardIndex, StreamId, StreamMode, StreamName, StreamQuota,
+    Timestamp,
 };
 use crate::wire::frame::{Correlation, FrameWriter, WireFrame};
 
@@ -124,6 +125,8 @@ pub struct SetRequest {
     pub retention_ms: Option<u64>,
     /// New byte cap; `Some(0)` lifts it.
     pub retain_bytes: Option<u64>,
+    /// Whether its shards are metered, beside the server's switch.
+    pub quota: Option<StreamQuota>,
 }
 
 /// Asks for names.
@@ -194,6 +197,13 @@ pub(crate) fn mode(r: &mut Reader<'_>) -> Result<StreamMode, Malformed> {
     })
 }
 
+pub(crate) fn quota(code: u8) -> Result<StreamQuota, Malformed> {
+    StreamQuota::from_code(code).ok_or(Malformed::Value {
+        what: "stream quota",
+        found: u64::from(code),
+    })
+}
+
 /// An optional number: all ones stand for none, on the wire.
 pub(crate) fn optional(r: &mut Reader<'_>) -> Result<Option<u64>, Malformed> {
     let raw = r.u64()?;
@@ -260,11 +270,16 @@ impl<'a> Request<'a> {
                 };
                 let retention_ms = optional(&mut r)?;
                 let retain_bytes = optional(&mut r)?;
+                let quota = match r.u8()? {
+                    0 => None,
+                    code => Some(quota(code)?),
+                };
                 Self::Set(SetRequest {
                     name,
                     mode,
                     retention_ms,
                     retain_bytes,
+                    quota,
                 })
             }
             kind::PING => Self::Ping,
@@ -308,6 +323,7 @@ impl<'a> Request<'a> {
                 w.u8(set.mode.map_or(0, StreamMode::code));
                 put_optional(&mut w, set.retention_ms);
                 put_optional(&mut w, set.retain_bytes);
+                w.u8(set.quota.map_or(0, StreamQuota::code));
             }
             Self::Ping => {}
         }

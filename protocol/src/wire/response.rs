@@ -3,12 +3,12 @@
 use crate::bytes::{Reader, Writer};
 use crate::limits::{FRAME_BATCHES_MAX, LIST_NAMES_MAX};
 use crate::model::{
-    HashKey, HashKeyRange, Offset, ShardIndex, StreamId, StreamMode, StreamName, StreamStatus,
-    Timestamp,
+    HashKey, HashKeyRange, Offset, ShardIndex, StreamId, StreamMode, StreamName, StreamQuota,
+    StreamStatus, Timestamp,
 };
 use crate::wire::error::{ErrorCode, WireError};
 use crate::wire::frame::{Correlation, FrameWriter, WireFrame};
-use crate::wire::request::{Malformed, end, kind, mode, name, offset, put_name};
+use crate::wire::request::{Malformed, end, kind, mode, name, offset, put_name, quota};
 
 /// What became of one batch of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +85,10 @@ pub struct StreamDescription {
     pub retention_ms: u64,
     /// Byte cap; 0 for none.
     pub retain_bytes: u64,
+    /// Whether it is metered, beside the server's switch.
+    pub quota: StreamQuota,
+    /// Longest record it takes in bytes, data plus partition key.
+    pub record_bytes_max: u32,
     /// When it was created.
     pub created: Timestamp,
     /// Version of the shard map below.
@@ -335,6 +339,8 @@ fn decode_stream(r: &mut Reader<'_>) -> Result<StreamDescription, Malformed> {
     let status = status(r)?;
     let mode = mode(r)?;
     let (retention_ms, retain_bytes) = (r.u64()?, r.u64()?);
+    let quota = quota(r.u8()?)?;
+    let record_bytes_max = r.u32()?;
     let created = Timestamp::from_millis(r.u64()?);
     let (map_version, cores, count) = (r.u32()?, r.u32()?, r.u32()?);
     if r.rest().len() != count as usize * SHARD_BYTES {
@@ -364,6 +370,8 @@ fn decode_stream(r: &mut Reader<'_>) -> Result<StreamDescription, Malformed> {
         mode,
         retention_ms,
         retain_bytes,
+        quota,
+        record_bytes_max,
         created,
         map_version,
         cores,
@@ -379,6 +387,8 @@ fn encode_stream(stream: &StreamDescription, out: &mut Vec<u8>) {
         .u8(stream.mode.code());
     w.u64(stream.retention_ms)
         .u64(stream.retain_bytes)
+        .u8(stream.quota.code())
+        .u32(stream.record_bytes_max)
         .u64(stream.created.as_millis());
     w.u32(stream.map_version)
         .u32(stream.cores)
@@ -466,6 +476,7 @@ mod tests {
                 mode: None,
                 retention_ms: None,
                 retain_bytes: Some(0),
+                quota: Some(StreamQuota::Aws),
             }),
             Request::Ping,
         ];
@@ -487,6 +498,8 @@ mod tests {
             mode: StreamMode::Provisioned,
             retention_ms: 2,
             retain_bytes: 3,
+            quota: StreamQuota::Off,
+            record_bytes_max: 7,
             created: Timestamp::from_millis(4),
             map_version: 5,
             cores: 6,

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use weir_protocol::limits::{
     BATCH_RECORDS_MAX, RETENTION_MS_MAX, RETENTION_MS_MIN, STREAM_SHARDS_MAX,
 };
-use weir_protocol::model::{PartitionKey, ShardIndex, StreamMode, StreamName};
+use weir_protocol::model::{PartitionKey, ShardIndex, StreamMode, StreamName, StreamQuota};
 
 use crate::units;
 
@@ -53,8 +53,8 @@ pub(crate) enum StreamCommand {
     /// Change a stream's settings; what is not named stays
     #[command(after_help = "Examples:
   weir stream set logs --retention 7d
-  weir stream set logs --retain-bytes 20GiB
-  weir stream set logs --mode provisioned --retain-bytes none")]
+  weir stream set logs --mode provisioned --retain-bytes none
+  weir stream set logs --quota off")]
     Set(Set),
     /// Delete a stream and its records
     #[command(after_help = "Examples:
@@ -132,6 +132,30 @@ pub(crate) enum Mode {
     Provisioned,
 }
 
+/// Whether a stream's shards are metered.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Quota {
+    /// As the server's own --quota says
+    Server,
+    /// If the stream is provisioned
+    Mode,
+    /// Always
+    Aws,
+    /// Never
+    Off,
+}
+
+impl From<Quota> for StreamQuota {
+    fn from(quota: Quota) -> Self {
+        match quota {
+            Quota::Server => Self::Server,
+            Quota::Mode => Self::Mode,
+            Quota::Aws => Self::Aws,
+            Quota::Off => Self::Off,
+        }
+    }
+}
+
 impl From<Mode> for StreamMode {
     fn from(mode: Mode) -> Self {
         match mode {
@@ -178,6 +202,9 @@ pub(crate) struct Set {
     /// Keep at most this much, for example 50GiB; "none" or 0B lifts the cap
     #[arg(long, value_parser = size_or_none, value_name = "SIZE")]
     pub retain_bytes: Option<u64>,
+    /// Whether the shards are metered, whatever the server is told
+    #[arg(long, value_enum)]
+    pub quota: Option<Quota>,
     #[command(flatten)]
     pub show: OutputArguments,
 }

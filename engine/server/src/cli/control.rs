@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
-use weir_protocol::model::{SequenceNumber, StreamMode};
+use weir_protocol::model::{SequenceNumber, StreamMode, StreamQuota};
 use weir_protocol::wire::request::{CreateRequest, Request, SetRequest};
 use weir_protocol::wire::response::{StreamDescription, StreamSummary};
 
@@ -37,10 +37,13 @@ pub(crate) fn create(arguments: &Create) -> Result<(), Failure> {
 }
 
 pub(crate) fn set(arguments: &Set) -> Result<(), Failure> {
-    if arguments.mode.is_none() && arguments.retention.is_none() && arguments.retain_bytes.is_none()
-    {
+    let is_nothing = arguments.mode.is_none()
+        && arguments.retention.is_none()
+        && arguments.retain_bytes.is_none()
+        && arguments.quota.is_none();
+    if is_nothing {
         return Err(Failure::usage(
-            "nothing to set: give --mode, --retention or --retain-bytes",
+            "nothing to set: give --mode, --retention, --retain-bytes or --quota",
         ));
     }
     let request = Request::Set(SetRequest {
@@ -48,6 +51,7 @@ pub(crate) fn set(arguments: &Set) -> Result<(), Failure> {
         mode: arguments.mode.map(Into::into),
         retention_ms: arguments.retention,
         retain_bytes: arguments.retain_bytes,
+        quota: arguments.quota.map(Into::into),
     });
     let stream = Client::connect(&arguments.show.server.server)?.stream(&request)?;
     show(&stream, &arguments.show)
@@ -107,6 +111,13 @@ fn mode_name(mode: StreamMode) -> &'static str {
     }
 }
 
+fn quota_words(quota: StreamQuota) -> &'static str {
+    match quota {
+        StreamQuota::Server => "as the server is told",
+        quota => quota.word(),
+    }
+}
+
 fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", show_count(number as u64))
@@ -143,11 +154,14 @@ fn list_text(streams: &[StreamSummary]) -> String {
 
 fn description_text(stream: &StreamDescription) -> String {
     let mut out = format!(
-        "name     {}\nstatus   {}\nmode     {}\nkept     {}\ncreated  {}\nshards   {}\n\n",
+        "name     {}\nstatus   {}\nmode     {}\nquota    {}\nkept     {}\nrecords  up to {}\n\
+         created  {}\nshards   {}\n\n",
         stream.name,
         stream.status.aws_name(),
         mode_name(stream.mode),
+        quota_words(stream.quota),
         kept(stream),
+        show_size(u64::from(stream.record_bytes_max)),
         calendar(stream.created),
         show_count(stream.shards.len() as u64),
     );
@@ -203,6 +217,8 @@ fn description_json(stream: &StreamDescription) -> Value {
         "status": stream.status.aws_name(),
         "mode": stream.mode.aws_name(),
         "retention_ms": stream.retention_ms,
+        "quota": stream.quota.word(),
+        "record_bytes_max": stream.record_bytes_max,
         "retain_bytes": (stream.retain_bytes > 0).then_some(stream.retain_bytes),
         "created": calendar(stream.created),
         "map_version": stream.map_version,
@@ -226,6 +242,8 @@ mod tests {
             mode: StreamMode::OnDemand,
             retention_ms: 86_400_000,
             retain_bytes: 1 << 30,
+            quota: StreamQuota::Off,
+            record_bytes_max: 1 << 20,
             created: Timestamp::from_millis(1_763_900_000_000),
             map_version: 1,
             cores: 1,
@@ -250,6 +268,8 @@ mod tests {
             "ACTIVE",
             "on-demand",
             "24h and at most 1GiB",
+            "quota    off",
+            "up to 1MiB",
             "shardId-000000000001",
         ] {
             assert!(text.contains(wanted), "{wanted} in {text}");
@@ -258,5 +278,6 @@ mod tests {
         assert_eq!(json["shards"][1]["shard"], "shardId-000000000001");
         assert_eq!(json["shards"][0]["hash_key_start"], "0");
         assert_eq!(json["retain_bytes"], 1 << 30);
+        assert_eq!(json["quota"], "off");
     }
 }

@@ -65,7 +65,7 @@ pub(crate) async fn run<R: Reactor>(engine: &Engine<R>, request: Control) -> Res
                 mode: set.mode,
                 retention_ms: set.retention_ms,
                 retain_bytes: set.retain_bytes,
-                quota: None,
+                quota: set.quota,
             });
             match engine.change_stream(&set.name, change).await {
                 Ok(changed) => Response::Stream(describe(&changed.after, engine.cores())),
@@ -106,6 +106,8 @@ fn describe(stream: &Stream, cores: u32) -> StreamDescription {
         mode: stream.mode,
         retention_ms: stream.retention_ms,
         retain_bytes: stream.retain_bytes.unwrap_or(0),
+        quota: stream.settings.quota,
+        record_bytes_max: stream.settings.record_bytes_max,
         created: stream.created,
         map_version: stream.map_version,
         cores,

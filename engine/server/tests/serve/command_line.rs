@@ -31,6 +31,9 @@ fn a_stream_lives_from_create_to_delete() {
     let described: Value = serde_json::from_str(&described).unwrap();
     assert_eq!(described["retention_ms"], 604_800_000);
     assert_eq!(described["shards"].as_array().unwrap().len(), 4);
+    assert_eq!(described["quota"], "server");
+    let set = server.done(&["set", "logs", "--quota", "aws"], b"");
+    assert!(set.contains("quota    aws"), "{set}");
     let none = server.stream(&["set", "logs"], b"");
     assert_eq!(none.status.code(), Some(2));
 

@@ -5,6 +5,7 @@ mod catalog;
 mod cores;
 mod life;
 mod reshard;
+mod settings;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -3,7 +3,8 @@
 use super::super::table::{Part, encoded, part, varying};
 use super::{name, name_parts};
 use crate::model::{
-    Count, HashKey, HashKeyRange, Offset, ShardIndex, StreamId, StreamMode, StreamStatus, Timestamp,
+    Count, HashKey, HashKeyRange, Offset, ShardIndex, StreamId, StreamMode, StreamQuota,
+    StreamStatus, Timestamp,
 };
 use crate::wire::error::{ErrorCode, WireError};
 use crate::wire::frame::{self, Correlation};
@@ -110,6 +111,8 @@ pub(super) fn stream() -> String {
         mode: StreamMode::OnDemand,
         retention_ms: 87,
         retain_bytes: 88,
+        quota: StreamQuota::Server,
+        record_bytes_max: 92,
         created: Timestamp::from_millis(89),
         map_version: 90,
         cores: 91,
@@ -124,6 +127,11 @@ pub(super) fn stream() -> String {
         part("mode", [StreamMode::OnDemand.code()]),
         part("retention in ms", 87_u64.to_le_bytes()),
         part("byte cap; 0: none", 88_u64.to_le_bytes()),
+        part("quota", [StreamQuota::Server.code()]),
+        part(
+            "longest record in bytes, data plus partition key",
+            92_u32.to_le_bytes(),
+        ),
         part("created, ms since 1970", 89_u64.to_le_bytes()),
         part("version of the shard map", 90_u32.to_le_bytes()),
         part("cores the server has", 91_u32.to_le_bytes()),

@@ -2,7 +2,9 @@
 
 use super::super::table::{Part, encoded, part, plain};
 use super::{name, name_parts};
-use crate::model::{Count, Offset, ShardId, ShardIndex, StreamId, StreamMode, Timestamp};
+use crate::model::{
+    Count, Offset, ShardId, ShardIndex, StreamId, StreamMode, StreamQuota, Timestamp,
+};
 use crate::wire::frame::{self, Correlation};
 use crate::wire::request::{
     CreateRequest, ListRequest, ReadFrom, ReadRequest, Request, SetRequest,
@@ -136,6 +138,7 @@ pub(super) fn set() -> String {
         mode: Some(StreamMode::Provisioned),
         retention_ms: None,
         retain_bytes: Some(51),
+        quota: Some(StreamQuota::Aws),
     });
     let [length, text] = name_parts();
     let parts = [
@@ -150,6 +153,7 @@ pub(super) fn set() -> String {
             "byte cap; all ones: unchanged; 0: none",
             51_u64.to_le_bytes(),
         ),
+        part("quota; 0: unchanged", [StreamQuota::Aws.code()]),
     ];
     request(&asked, &parts)
 }
