@@ -6,7 +6,7 @@ use std::sync::Arc;
 use weir_protocol::limits::RECORD_BYTES_MAX;
 use weir_protocol::model::Timestamp;
 use weir_reactor::Reactor;
-use weir_stream::{ControlError, Engine, Stream};
+use weir_stream::{ControlError, Engine, RecordDistribution, Stream};
 
 use crate::encoding::Encoding;
 use crate::error::{About, ServiceError};
@@ -103,14 +103,19 @@ impl<R: Reactor> CallGround<'_, R> {
     }
 }
 
+/// Whether the stream finds the shards of its records by itself.
+pub(crate) fn spreads(stream: &Stream) -> bool {
+    stream.settings.distribution == RecordDistribution::Auto
+}
+
 impl<R: Reactor> Ground for CallGround<'_, R> {
     fn spreads(&self) -> bool {
-        // No stream spreads its records yet.
-        self.stream().is_some_and(|_stream| false)
+        self.stream().is_some_and(|stream| spreads(&stream))
     }
 
     fn record_bytes_max(&self) -> usize {
-        RECORD_BYTES_MAX as usize
+        let stream = self.stream();
+        stream.map_or(RECORD_BYTES_MAX, |s| s.settings.record_bytes_max) as usize
     }
 }
 

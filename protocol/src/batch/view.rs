@@ -119,8 +119,9 @@ impl<'a> BatchView<'a> {
     }
 }
 
+/// A record of a stream that spreads its records itself may come without a key: an empty one.
 fn is_partition_key(key: &[u8]) -> bool {
-    if key.is_empty() || key.len() > PARTITION_KEY_BYTES_MAX {
+    if key.len() > PARTITION_KEY_BYTES_MAX {
         return false;
     }
     match std::str::from_utf8(key) {

@@ -56,7 +56,11 @@ fn record() -> String {
         part("bytes of data", 5_u32.to_le_bytes()),
         part("bytes of partition key", 3_u16.to_le_bytes()),
         part("attribute bits; none exist, others are refused", [0; 2]),
-        varying("partition key, UTF-8", "k", b"key"),
+        varying(
+            "partition key, UTF-8; of a record without one, nothing",
+            "k",
+            b"key",
+        ),
         varying("data", "n", b"data!"),
     ];
     assert_eq!(bytes.len(), BATCH_HEADER_BYTES + RECORD_HEADER_BYTES + 8);

@@ -5,8 +5,9 @@ use weir_protocol::model::{SequenceNumber, Timestamp};
 use weir_reactor::Reactor;
 use weir_stream::ShardBatch;
 
-use super::record::SentRecord;
-use crate::call::Call;
+use super::record::{SentRecord, any_hash_key};
+use super::shape;
+use crate::call::{Call, spreads};
 use crate::error::{About, ServiceError};
 use crate::member::Members;
 use crate::stream_reference::StreamReference;
@@ -20,8 +21,12 @@ pub(crate) async fn answer<R: Reactor>(
     let record = SentRecord::read(members);
     let name = StreamReference::read(members).resolve()?;
     let stream = call.usable_stream(name)?;
-    let hash_key = record.hash_key()?;
-    record.check_weight()?;
+    let hash_key = if spreads(&stream) {
+        any_hash_key(call.ids)
+    } else {
+        record.hash_key()?
+    };
+    record.check_weight(&stream)?;
     if let Some(ordering) = ordering {
         check_ordering(ordering, call.now(), call.about(name))?;
     }
@@ -31,9 +36,11 @@ pub(crate) async fn answer<R: Reactor>(
     let id = stream.shard_id(shard.index);
     let mut bytes = Vec::with_capacity(128 + record.weight());
     let mut batch = BatchBuilder::new(&mut bytes, id, stream.map_version, ProducerMark::default());
-    if let (Some(key), Some(data)) = (record.key, record.data) {
+    if let Some(data) = record.data {
         batch
-            .push_with(key, data.bytes(), |out| data.decode_into(out))
+            .push_with(record.key.unwrap_or_default(), data.bytes(), |out| {
+                data.decode_into(out);
+            })
             .map_err(|full| ServiceError::internal(full.to_string()))?;
     }
     batch.finish();
@@ -54,6 +61,7 @@ pub(crate) async fn answer<R: Reactor>(
     out.open_map();
     out.member("ShardId").plain(shard.index);
     out.member("SequenceNumber").plain(number);
+    shape::encryption_if_any(&mut out, &stream);
     out.close_map();
     Ok(out.into_bytes())
 }

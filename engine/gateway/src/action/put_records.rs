@@ -9,8 +9,9 @@ use weir_protocol::model::{Count, SequenceNumber, ShardIndex};
 use weir_reactor::Reactor;
 use weir_stream::{AppendError, Shard, ShardBatch, Stored, Stream};
 
-use super::record::SentRecord;
-use crate::call::Call;
+use super::record::{SentRecord, any_hash_key};
+use super::shape;
+use crate::call::{Call, Ids, spreads};
 use crate::error::{About, ErrorKind, ServiceError};
 use crate::member::Members;
 use crate::stream_reference::StreamReference;
@@ -18,6 +19,10 @@ use crate::writer::Writer;
 
 /// Most bytes of data and keys of one call (AWS: 10 MiB).
 const CALL_BYTES_MAX: usize = 10 * MIB as usize;
+/// Records of a call that a stream which spreads them puts into one shard before it takes another:
+/// enough to make a batch worth its overhead.
+const SPREAD_RECORDS: usize = 100;
+
 /// Stores the records and answers each one's fate, in the order they came.
 pub(crate) async fn answer<R: Reactor>(
     call: Call<'_, R>,
@@ -26,7 +31,7 @@ pub(crate) async fn answer<R: Reactor>(
     let records = read(members)?;
     let name = StreamReference::read(members).resolve()?;
     let stream = call.usable_stream(name)?;
-    let split = Split::build(&records, &stream)?;
+    let split = Split::build(&records, &stream, call.ids)?;
     members.refuse_dry_run()?;
     let about = call.about(name);
     let outcomes = call.engine.append(split.batches).await;
@@ -71,16 +76,26 @@ struct Split {
 }
 
 impl Split {
-    fn build(records: &[SentRecord<'_>], stream: &Stream) -> Result<Self, ServiceError> {
+    fn build(records: &[SentRecord<'_>], stream: &Stream, ids: &Ids) -> Result<Self, ServiceError> {
+        let spreads = spreads(stream);
+        let mut anywhere = any_hash_key(ids);
         let mut slots: FxHashMap<ShardIndex, u32> = FxHashMap::default();
         let mut shards: Vec<ShardIndex> = Vec::new();
         let mut fill: Vec<(Count, usize)> = Vec::new();
         let mut places = Vec::with_capacity(records.len());
         let mut total = 0;
-        for record in records {
-            record.check_weight()?;
+        for (index, record) in records.iter().enumerate() {
+            record.check_weight(stream)?;
             total += record.weight();
-            let shard = stream.route(record.hash_key()?).index;
+            if index % SPREAD_RECORDS == SPREAD_RECORDS - 1 {
+                anywhere = any_hash_key(ids);
+            }
+            let hash_key = if spreads {
+                anywhere
+            } else {
+                record.hash_key()?
+            };
+            let shard = stream.route(hash_key).index;
             let slot = *slots.entry(shard).or_insert_with(|| {
                 shards.push(shard);
                 fill.push((Count(0), 0));
@@ -111,9 +126,11 @@ impl Split {
             })
             .collect();
         for (record, place) in records.iter().zip(&places) {
-            if let (Some(key), Some(data)) = (record.key, record.data) {
+            if let Some(data) = record.data {
                 builders[place.slot as usize]
-                    .push_with(key, data.bytes(), |out| data.decode_into(out))
+                    .push_with(record.key.unwrap_or_default(), data.bytes(), |out| {
+                        data.decode_into(out);
+                    })
                     .map_err(|full| ServiceError::internal(full.to_string()))?;
             }
         }
@@ -185,7 +202,9 @@ fn write_answer(
         }
         out.close_map();
     }
-    out.close_list().close_map();
+    out.close_list();
+    shape::encryption_if_any(&mut out, stream);
+    out.close_map();
     out.into_bytes()
 }
 
@@ -203,6 +222,7 @@ mod tests {
     use crate::model::example::checked;
     use weir_protocol::batch::BatchView;
     use weir_protocol::model::{HashKey, Offset, Timestamp};
+    use weir_stream::RecordDistribution;
 
     fn body(records: &[(&str, &str)]) -> String {
         let records: Vec<_> = records
@@ -216,7 +236,7 @@ mod tests {
     }
 
     fn split(body: &str, stream: &Stream) -> Result<Split, ServiceError> {
-        let build = |members: Members<'_>| Split::build(&read(members)?, stream);
+        let build = |members: Members<'_>| Split::build(&read(members)?, stream, &Ids::new(1));
         let named = body.replacen('{', "{\"StreamName\":\"logs\",", 1);
         let named = named.replace(",}", "}");
         checked(Operation::PutRecords, &named, build)
@@ -250,6 +270,38 @@ mod tests {
             let record = view.records().nth(place.nth.0 as usize).unwrap();
             assert_eq!(record.key, key.as_bytes());
         }
+    }
+
+    #[test]
+    fn a_stream_that_spreads_ignores_keys_and_needs_none() {
+        let mut stream = example::stream(8);
+        stream.settings.distribution = RecordDistribution::Auto;
+        let records = vec![
+            r#"{"Data":"eA=="},{"Data":"eQ==","PartitionKey":"k","ExplicitHashKey":"0"}"#;
+            250
+        ];
+        let body = format!(
+            r#"{{"StreamName":"logs","Records":[{}]}}"#,
+            records.join(",")
+        );
+        let value = crate::json::parse(body.as_bytes()).unwrap();
+        let members = Members::of_request(&value, Encoding::Json).unwrap();
+        let split = Split::build(&read(members).unwrap(), &stream, &Ids::new(1)).unwrap();
+        assert!(
+            (2..=6).contains(&split.batches.len()),
+            "{}",
+            split.batches.len()
+        );
+        let mut keyless = 0;
+        for batch in &split.batches {
+            let view = BatchView::decode(&batch.bytes).unwrap();
+            view.check_records(1024).unwrap();
+            keyless += view
+                .records()
+                .filter(|record| record.key.is_empty())
+                .count();
+        }
+        assert_eq!((keyless, split.places.len()), (250, 500));
     }
 
     #[test]

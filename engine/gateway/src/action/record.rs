@@ -1,8 +1,9 @@
 //! Records as producers send them: the members that `PutRecord` and one item of `PutRecords` share.
 
-use weir_protocol::limits::RECORD_BYTES_MAX;
 use weir_protocol::model::HashKey;
+use weir_stream::Stream;
 
+use crate::call::Ids;
 use crate::error::ServiceError;
 use crate::member::{Blob, Members};
 
@@ -29,15 +30,15 @@ impl<'v> SentRecord<'v> {
         self.key.map_or(0, str::len) + self.data.map_or(0, Blob::bytes)
     }
 
-    /// Refuses a record whose data and key together are too long.
-    pub(super) fn check_weight(&self) -> Result<(), ServiceError> {
-        let weight = self.weight();
-        if weight <= RECORD_BYTES_MAX as usize {
+    /// Refuses a record whose data and key together are too long for the stream.
+    pub(super) fn check_weight(&self, stream: &Stream) -> Result<(), ServiceError> {
+        let (weight, most) = (self.weight(), stream.settings.record_bytes_max);
+        if weight <= most as usize {
             return Ok(());
         }
         Err(ServiceError::invalid_argument(format!(
-            "Data and partition key of a record have {weight} bytes together, at most \
-             {RECORD_BYTES_MAX} are allowed."
+            "Data and partition key of a record have {weight} bytes together, at most {most} are \
+             allowed."
         )))
     }
 
@@ -53,4 +54,10 @@ impl<'v> SentRecord<'v> {
             }),
         }
     }
+}
+
+/// Any point of the hash space: where a stream that spreads its records puts the next of them,
+/// whatever keys they have.
+pub(super) fn any_hash_key(ids: &Ids) -> HashKey {
+    HashKey::new((u128::from(ids.next()) << 64) | u128::from(ids.next()))
 }

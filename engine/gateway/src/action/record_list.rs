@@ -80,11 +80,13 @@ impl<'l> RecordList<'l> {
                 .ascii(number.digits().as_bytes());
             out.member("ApproximateArrivalTimestamp").time(arrival);
             out.member("Data").blob(record.data);
-            out.member("PartitionKey");
-            match std::str::from_utf8(record.key) {
-                Ok(key) => out.text(key),
-                Err(_) => out.text(&String::from_utf8_lossy(record.key)),
-            };
+            if !record.key.is_empty() {
+                out.member("PartitionKey");
+                match std::str::from_utf8(record.key) {
+                    Ok(key) => out.text(key),
+                    Err(_) => out.text(&String::from_utf8_lossy(record.key)),
+                };
+            }
             out.close_map();
         }
     }

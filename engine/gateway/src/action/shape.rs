@@ -37,6 +37,13 @@ pub(super) fn description_members(out: &mut Writer, stream: &Stream) {
     out.close_map().close_list();
 }
 
+/// `EncryptionType`, where the stream was asked to encrypt: answers about records name no other.
+pub(super) fn encryption_if_any(out: &mut Writer, stream: &Stream) {
+    if stream.settings.encryption_key.is_some() {
+        out.member("EncryptionType").plain("KMS");
+    }
+}
+
 /// One shard.
 pub(super) fn shard(out: &mut Writer, shard: &Shard) {
     out.open_map();
