@@ -24,6 +24,9 @@ mod gateway;
 // Suites that are programs of their own, with the clients people use: each prints its checks.
 mod clients;
 
+// AWS's Java clients: the SDK v2, synchronous and asynchronous, and the Kinesis Client Library.
+mod java;
+
 // What a stop leaves: kill -9 under load twenty times against a ledger, other core counts, SIGTERM.
 mod recovery;
 

@@ -25,7 +25,8 @@ fn installed(path: PathBuf) -> PathBuf {
     path
 }
 
-fn environment(command: &mut Command, region: &str) {
+/// Credentials, and none of the caller's settings.
+pub(crate) fn with_aws_environment(command: &mut Command, region: &str) {
     for (name, _) in std::env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"AWS_") {
             command.env_remove(name);
@@ -53,7 +54,7 @@ pub(crate) fn aws(region: &str) -> (Command, bool) {
     let ran = run(&mut version, [], Duration::from_mins(1)).succeeded();
     let said = ran.text() + &ran.stderr;
     let mut command = Command::new(program);
-    environment(&mut command, region);
+    with_aws_environment(&mut command, region);
     (command, said.starts_with("aws-cli/2"))
 }
 
@@ -61,7 +62,7 @@ pub(crate) fn aws(region: &str) -> (Command, bool) {
 fn python(place: &str, script: &str, region: &str) -> Command {
     let mut command = Command::new(installed(target().join(place).join("bin/python3")));
     command.arg("-B").arg(package().join(script));
-    environment(&mut command, region);
+    with_aws_environment(&mut command, region);
     command
 }
 

@@ -11,7 +11,9 @@ mod reader;
 mod victim;
 mod wire;
 
-pub(crate) use clients::{aws, launcher, python_with_asyncio_clients, python_with_boto};
+pub(crate) use clients::{
+    aws, launcher, python_with_asyncio_clients, python_with_boto, with_aws_environment,
+};
 pub(crate) use commands::{Ran, run, signal, weir};
 pub(crate) use content::{Content, Shape, fill, parse};
 pub(crate) use folder::{bytes_on_disk, temporary};
