@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use md5::{Digest, Md5};
 use thiserror::Error;
 
+use super::key_hash;
+
 /// A point of the hash space: MD5 of a partition key, or a producer's own choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HashKey(u128);
@@ -28,13 +30,45 @@ impl HashKey {
 
     /// The MD5 of the key's UTF-8 bytes, read as a big-endian number: AWS's contract.
     pub fn of_partition_key(key: &str) -> Self {
-        let digest = Md5::digest(key.as_bytes());
+        Self::of_bytes(key.as_bytes())
+    }
+
+    fn of_bytes(key: &[u8]) -> Self {
+        let digest = Md5::digest(key);
         // The contract reads the digest as one big-endian number; nothing else here is big-endian.
         Self(
             digest
                 .iter()
                 .fold(0, |value, byte| (value << 8) | u128::from(*byte)),
         )
+    }
+
+    /// [`Self::of_partition_key`] of many keys, several at a time, in their order.
+    pub fn of_partition_keys<'k>(keys: impl IntoIterator<Item = &'k str>) -> Vec<Self> {
+        let mut hashed = Vec::new();
+        // Keys that wait for a full set of lanes, and their places.
+        let mut waiting = [(0, &b""[..]); key_hash::LANES];
+        let mut count = 0;
+        for (place, key) in keys.into_iter().enumerate() {
+            if key.len() > key_hash::KEY_BYTES_MAX {
+                hashed.push(Self::of_partition_key(key));
+                continue;
+            }
+            hashed.push(Self::MIN);
+            waiting[count] = (place, key.as_bytes());
+            count += 1;
+            if count == waiting.len() {
+                let digests = key_hash::digests(waiting.map(|(_, key)| key));
+                for ((place, _), digest) in waiting.iter().zip(digests) {
+                    hashed[*place] = Self(digest);
+                }
+                count = 0;
+            }
+        }
+        for (place, key) in &waiting[..count] {
+            hashed[*place] = Self::of_bytes(key);
+        }
+        hashed
     }
 
     /// Reads an explicit hash key: `0|([1-9]\d{0,38})`, below 2^128.
@@ -117,6 +151,8 @@ impl HashKeyRange {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -139,6 +175,17 @@ mod tests {
             thirds[0].end.to_string(),
             "113427455640312821154458202477256070484"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn many_keys_hash_as_each_does(
+            keys in prop::collection::vec("[a-zü]{1,80}", 0..40),
+        ) {
+            let each: Vec<_> = keys.iter().map(|key| HashKey::of_partition_key(key)).collect();
+            let all = HashKey::of_partition_keys(keys.iter().map(String::as_str));
+            prop_assert_eq!(all, each);
+        }
     }
 
     #[test]

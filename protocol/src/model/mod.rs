@@ -5,6 +5,7 @@
 mod consumer;
 mod decimal;
 mod hash_key;
+mod key_hash;
 mod offset;
 mod sequence_number;
 mod shard;
