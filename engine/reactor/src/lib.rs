@@ -20,6 +20,7 @@ mod off_core;
 pub mod preflight;
 mod random;
 mod signals;
+mod spare;
 mod thread;
 mod uring;
 
@@ -39,5 +40,6 @@ pub use seam::{
     BLOCK_BYTES, Buffer, Disk, Entry, File, Lane, Map, Monotonic, Reactor, Socket, Space,
 };
 pub use signals::{Signal, SignalCloser, SignalEvents};
+pub use spare::{Lent, Spares};
 pub use thread::{ThreadReceiver, ThreadSender, pause, start_thread, thread_queue};
 pub use uring::{CoreBuffer, CoreBytes, CoreDisk, CoreFile, CoreReactor, TcpSocket};
