@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use weir_reactor::{Reactor, Socket};
 use weir_stream::Engine;
 
+use crate::action;
 use crate::call::{Call, Ids, Reply};
 use crate::clock_text;
 use crate::document::Value;
@@ -23,6 +24,7 @@ use crate::http::{AnswerBody, Ceiling, CollectError, Lease, LeasedBody, collect,
 use crate::identity::{Authentication, Gatekeeper, Identity};
 use crate::member::Members;
 use crate::model::Operation;
+use crate::scan;
 use crate::seal::Seal;
 use crate::sigv4::KeyRing;
 
@@ -220,6 +222,9 @@ impl<R: Reactor> Shared<R> {
                 _ => coral("SerializationException"),
             };
         };
+        if let Some(answer) = self.put_scanned(head, operation, encoding, &body).await {
+            return answer;
+        }
         let Ok(value) = encoding.parse(&body) else {
             return Answer::named(encoding, ErrorKind::Serialization);
         };
@@ -233,13 +238,7 @@ impl<R: Reactor> Shared<R> {
         let identity = self.gatekeeper.identify(head, &body, self.engine.reactor());
         let result = match identity.await {
             Ok(identity) => {
-                let call = Call {
-                    engine: &self.engine,
-                    seal: &self.seal,
-                    ids: &self.ids,
-                    identity: &identity,
-                    encoding,
-                };
+                let call = self.call(&identity, encoding);
                 match operation.check(members, &call.ground(members)) {
                     Ok(()) => operation.run(call, members).await,
                     Err(error) => Err(error),
@@ -247,16 +246,37 @@ impl<R: Reactor> Shared<R> {
             }
             Err(error) => Err(error),
         };
-        match result {
-            Ok(Reply::Body(body)) => Answer::document(encoding, 200, body),
-            Ok(events) => Answer::events(events),
-            Err(error) => {
-                if error.kind == ErrorKind::InternalFailure {
-                    let text = error.text.as_deref().unwrap_or_default();
-                    tracing::warn!(?operation, "{text}");
-                }
-                Answer::error(encoding, &error)
+        finish(operation, encoding, result)
+    }
+
+    /// Answers the call that carries nearly all bytes, if it has the form that SDKs give it.
+    async fn put_scanned(
+        &self,
+        head: &::http::request::Parts,
+        operation: Option<Operation>,
+        encoding: Encoding,
+        body: &[u8],
+    ) -> Option<Answer> {
+        let operation = operation.filter(|o| *o == Operation::PutRecords)?;
+        let sent = scan::put_records(encoding, body)?;
+        let identity = self.gatekeeper.identify(head, body, self.engine.reactor());
+        let result = match identity.await {
+            Ok(identity) => {
+                let call = self.call(&identity, encoding);
+                action::put_records::answer_scanned(call, sent).await?
             }
+            Err(error) => Err(error),
+        };
+        Some(finish(operation, encoding, result.map(Reply::Body)))
+    }
+
+    fn call<'c>(&'c self, identity: &'c Identity, encoding: Encoding) -> Call<'c, R> {
+        Call {
+            engine: &self.engine,
+            seal: &self.seal,
+            ids: &self.ids,
+            identity,
+            encoding,
         }
     }
 
@@ -293,6 +313,21 @@ impl<R: Reactor> Shared<R> {
             *date = (now.as_secs(), value);
         }
         date.1.clone()
+    }
+}
+
+/// The answer for what an action made.
+fn finish(operation: Operation, encoding: Encoding, result: Result<Reply, ServiceError>) -> Answer {
+    match result {
+        Ok(Reply::Body(body)) => Answer::document(encoding, 200, body),
+        Ok(events) => Answer::events(events),
+        Err(error) => {
+            if error.kind == ErrorKind::InternalFailure {
+                let text = error.text.as_deref().unwrap_or_default();
+                tracing::warn!(?operation, "{text}");
+            }
+            Answer::error(encoding, &error)
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod json;
 mod member;
 mod model;
 mod page;
+mod scan;
 mod seal;
 mod sigv4;
 mod stream_reference;

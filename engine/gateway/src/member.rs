@@ -39,7 +39,14 @@ pub(crate) enum Blob<'v> {
     Raw(&'v [u8]),
 }
 
-impl Blob<'_> {
+impl<'v> Blob<'v> {
+    /// Base64, if it is that.
+    pub(crate) fn of_base64(text: &'v str) -> Option<Self> {
+        STANDARD.check(text.as_bytes()).ok()?;
+        let bytes = decoded_bytes(text.as_bytes());
+        Some(Self::Base64 { text, bytes })
+    }
+
     /// Length of the decoded bytes.
     pub(crate) fn bytes(self) -> usize {
         match self {

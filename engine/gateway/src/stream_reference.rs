@@ -21,6 +21,11 @@ impl<'v> StreamReference<'v> {
         }
     }
 
+    /// Of members that were read elsewhere.
+    pub(crate) fn new(name: Option<&'v str>, arn: Option<&'v str>) -> Self {
+        Self { name, arn }
+    }
+
     /// Whether the request names no stream.
     pub(crate) fn is_absent(&self) -> bool {
         self.name.is_none() && self.arn.is_none()

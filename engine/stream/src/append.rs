@@ -148,7 +148,7 @@ impl<R: Reactor> Engine<R> {
             .filter(|((places, _), _)| !places.is_empty());
         let done = join_all(groups.map(|((places, group), core)| async move {
             let answers = if core == self.core() {
-                self.append_all_here(&group).await
+                self.append_all_here(group).await
             } else {
                 self.append_there(core, group).await
             };
@@ -170,7 +170,7 @@ impl<R: Reactor> Engine<R> {
     /// Appends batches of this core's shards in order and waits until they are durable.
     pub(crate) async fn append_all_here(
         &self,
-        batches: &[ShardBatch],
+        batches: Vec<ShardBatch>,
     ) -> Vec<Result<Stored, AppendError>> {
         let mut taken = Vec::with_capacity(batches.len());
         for batch in batches {
@@ -181,6 +181,8 @@ impl<R: Reactor> Engine<R> {
                     result => break result,
                 }
             });
+            // The log has its own copy.
+            self.spares().give(batch.bytes);
         }
         let mut stored = Vec::with_capacity(taken.len());
         // Last first: when that is durable all are, and the others return at once.

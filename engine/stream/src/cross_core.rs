@@ -170,7 +170,7 @@ impl<R: Reactor> Engine<R> {
             let _place = place;
             match request {
                 CoreRequest::Append { batches, answer } => {
-                    answer.send(engine.append_all_here(&batches).await);
+                    answer.send(engine.append_all_here(batches).await);
                 }
                 CoreRequest::Read { request, answer } => {
                     answer.send(engine.read_owned_here(&request).await);

@@ -15,7 +15,7 @@ use weir_log::{Event, Log, ShardTip};
 use weir_protocol::limits::RETENTION_MS_MIN;
 use weir_protocol::model::{Position, ShardId, StreamStatus, Timestamp};
 use weir_reactor::Mailbox;
-use weir_reactor::{Lane, Monotonic, Reactor};
+use weir_reactor::{Lane, Monotonic, Reactor, Spares};
 
 use crate::catalog::control::ControlRequest;
 use crate::cross_core::CoreAddress;
@@ -58,6 +58,7 @@ struct Inner<R: Reactor> {
     /// Bytes of batches held for callers that wait.
     held_bytes: Cell<usize>,
     held_bytes_max: usize,
+    spares: Spares,
     /// Requests from other cores being worked on.
     in_progress: Cell<usize>,
     stopping: Cell<bool>,
@@ -177,6 +178,7 @@ impl<R: Reactor> Engine<R> {
             expiry: RefCell::new(expiry),
             held_bytes: Cell::new(0),
             held_bytes_max: seed.held_bytes_max,
+            spares: Spares::default(),
             in_progress: Cell::new(0),
             stopping: Cell::new(false),
             subscriptions: RefCell::new(Register::new(seed.subscription_times)),
@@ -465,6 +467,11 @@ impl<R: Reactor> Engine<R> {
     /// The clock that never goes back.
     pub fn monotonic(&self) -> Monotonic {
         self.inner.reactor.monotonic()
+    }
+
+    /// Buffers of this core that are used again: for bodies, batches and answers.
+    pub fn spares(&self) -> &Spares {
+        &self.inner.spares
     }
 
     /// The machine.

@@ -12,6 +12,6 @@ pub(crate) mod list_shards;
 pub(crate) mod list_streams;
 pub(crate) mod put_record;
 pub(crate) mod put_records;
-mod record;
+pub(crate) mod record;
 pub(crate) mod record_list;
 mod shape;

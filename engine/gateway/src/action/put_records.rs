@@ -5,8 +5,8 @@
 use rustc_hash::FxHashMap;
 use weir_protocol::batch::{BATCH_HEADER_BYTES, BatchBuilder, ProducerMark, RECORD_HEADER_BYTES};
 use weir_protocol::limits::MIB;
-use weir_protocol::model::{Count, SequenceNumber, ShardIndex};
-use weir_reactor::Reactor;
+use weir_protocol::model::{Count, HashKey, SequenceNumber, ShardIndex};
+use weir_reactor::{Reactor, Spares};
 use weir_stream::{AppendError, Shard, ShardBatch, Stored, Stream};
 
 use super::record::{SentRecord, any_hash_key};
@@ -14,6 +14,7 @@ use super::shape;
 use crate::call::{Call, Ids, spreads};
 use crate::error::{About, ErrorKind, ServiceError};
 use crate::member::Members;
+use crate::scan::PutRecordsCall;
 use crate::stream_reference::StreamReference;
 use crate::writer::Writer;
 
@@ -31,9 +32,33 @@ pub(crate) async fn answer<R: Reactor>(
     let records = read(members)?;
     let name = StreamReference::read(members).resolve()?;
     let stream = call.usable_stream(name)?;
-    let split = Split::build(&records, &stream, call.ids)?;
+    let split = Split::build(&records, &stream, &call)?;
     members.refuse_dry_run()?;
-    let about = call.about(name);
+    store(call, &stream, split).await
+}
+
+/// [`answer`] for a call that was read without a tree; `None` if there is anything about it that
+/// the general way had better look at.
+pub(crate) async fn answer_scanned<R: Reactor>(
+    call: Call<'_, R>,
+    sent: PutRecordsCall<'_>,
+) -> Option<Result<Vec<u8>, ServiceError>> {
+    let reference = StreamReference::new(sent.stream_name, sent.stream_arn);
+    let stream = call.usable_stream(reference.resolve().ok()?).ok()?;
+    let longest = stream.settings.record_bytes_max as usize;
+    if sent.records.iter().any(|record| record.weight() > longest) {
+        return None;
+    }
+    let split = Split::build(&sent.records, &stream, &call).ok()?;
+    Some(store(call, &stream, split).await)
+}
+
+async fn store<R: Reactor>(
+    call: Call<'_, R>,
+    stream: &Stream,
+    split: Split,
+) -> Result<Vec<u8>, ServiceError> {
+    let about = call.about(stream.name.as_str());
     let outcomes = call.engine.append(split.batches).await;
     if outcomes.len() != split.shards.len() {
         return Err(ServiceError::internal("the append was not answered"));
@@ -41,10 +66,10 @@ pub(crate) async fn answer<R: Reactor>(
     if let Some(refusal) = refused_whole(&split.shards, &outcomes, about) {
         return Err(refusal);
     }
-    let out = call.writer(64 + 128 * records.len());
+    let out = call.writer(64 + 128 * split.places.len());
     Ok(write_answer(
         out,
-        &stream,
+        stream,
         &split.shards,
         &split.places,
         &outcomes,
@@ -57,6 +82,21 @@ fn read(members: Members<'_>) -> Result<Vec<SentRecord<'_>>, ServiceError> {
     items
         .map(|item| Ok(SentRecord::read(members.inner(item)?)))
         .collect()
+}
+
+/// The points of the hash space that decide the records' shards.
+fn hash_keys(
+    records: &[SentRecord<'_>],
+    stream: &Stream,
+    ids: &Ids,
+) -> Result<Vec<HashKey>, ServiceError> {
+    if !spreads(stream) {
+        return SentRecord::hash_keys(records);
+    }
+    let groups = records.chunks(SPREAD_RECORDS);
+    Ok(groups
+        .flat_map(|group| std::iter::repeat_n(any_hash_key(ids), group.len()))
+        .collect())
 }
 
 /// Where a record went: which of the call's shards, and which record of its batch.
@@ -76,26 +116,30 @@ struct Split {
 }
 
 impl Split {
-    fn build(records: &[SentRecord<'_>], stream: &Stream, ids: &Ids) -> Result<Self, ServiceError> {
-        let spreads = spreads(stream);
-        let mut anywhere = any_hash_key(ids);
+    fn build<R: Reactor>(
+        records: &[SentRecord<'_>],
+        stream: &Stream,
+        call: &Call<'_, R>,
+    ) -> Result<Self, ServiceError> {
+        Self::build_in(records, stream, call.ids, call.engine.spares())
+    }
+
+    fn build_in(
+        records: &[SentRecord<'_>],
+        stream: &Stream,
+        ids: &Ids,
+        spares: &Spares,
+    ) -> Result<Self, ServiceError> {
         let mut slots: FxHashMap<ShardIndex, u32> = FxHashMap::default();
         let mut shards: Vec<ShardIndex> = Vec::new();
         let mut fill: Vec<(Count, usize)> = Vec::new();
         let mut places = Vec::with_capacity(records.len());
         let mut total = 0;
-        for (index, record) in records.iter().enumerate() {
+        let keys = hash_keys(records, stream, ids)?;
+        for (record, key) in records.iter().zip(keys) {
             record.check_weight(stream)?;
             total += record.weight();
-            if index % SPREAD_RECORDS == SPREAD_RECORDS - 1 {
-                anywhere = any_hash_key(ids);
-            }
-            let hash_key = if spreads {
-                anywhere
-            } else {
-                record.hash_key()?
-            };
-            let shard = stream.route(hash_key).index;
+            let shard = stream.route(key).index;
             let slot = *slots.entry(shard).or_insert_with(|| {
                 shards.push(shard);
                 fill.push((Count(0), 0));
@@ -116,7 +160,7 @@ impl Split {
             .zip(&fill)
             .map(|(shard, (_, bytes))| ShardBatch {
                 shard: stream.shard_id(*shard),
-                bytes: Vec::with_capacity(BATCH_HEADER_BYTES + bytes),
+                bytes: spares.take(BATCH_HEADER_BYTES + bytes),
             })
             .collect();
         let mut builders: Vec<BatchBuilder<'_>> = batches
@@ -236,7 +280,9 @@ mod tests {
     }
 
     fn split(body: &str, stream: &Stream) -> Result<Split, ServiceError> {
-        let build = |members: Members<'_>| Split::build(&read(members)?, stream, &Ids::new(1));
+        let build = |members: Members<'_>| {
+            Split::build_in(&read(members)?, stream, &Ids::new(1), &Spares::default())
+        };
         let named = body.replacen('{', "{\"StreamName\":\"logs\",", 1);
         let named = named.replace(",}", "}");
         checked(Operation::PutRecords, &named, build)
@@ -286,7 +332,8 @@ mod tests {
         );
         let value = crate::json::parse(body.as_bytes()).unwrap();
         let members = Members::of_request(&value, Encoding::Json).unwrap();
-        let split = Split::build(&read(members).unwrap(), &stream, &Ids::new(1)).unwrap();
+        let records = read(members).unwrap();
+        let split = Split::build_in(&records, &stream, &Ids::new(1), &Spares::default()).unwrap();
         assert!(
             (2..=6).contains(&split.batches.len()),
             "{}",

@@ -8,11 +8,11 @@ use crate::error::ServiceError;
 use crate::member::{Blob, Members};
 
 /// A record to be stored; its data is still base64.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct SentRecord<'v> {
-    pub(super) key: Option<&'v str>,
-    explicit: Option<&'v str>,
-    pub(super) data: Option<Blob<'v>>,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SentRecord<'v> {
+    pub(crate) key: Option<&'v str>,
+    pub(crate) explicit: Option<&'v str>,
+    pub(crate) data: Option<Blob<'v>>,
 }
 
 impl<'v> SentRecord<'v> {
@@ -40,6 +40,15 @@ impl<'v> SentRecord<'v> {
             "Data and partition key of a record have {weight} bytes together, at most {most} are \
              allowed."
         )))
+    }
+
+    /// [`Self::hash_key`] of each, all at once.
+    pub(super) fn hash_keys(records: &[Self]) -> Result<Vec<HashKey>, ServiceError> {
+        if records.iter().any(|record| record.explicit.is_some()) {
+            return records.iter().map(Self::hash_key).collect();
+        }
+        let keys = records.iter().map(|record| record.key.unwrap_or_default());
+        Ok(HashKey::of_partition_keys(keys))
     }
 
     /// The point of the hash space that decides its shard.
