@@ -14,6 +14,9 @@ mod clock_text;
 mod document;
 mod encoding;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 pub mod http;
 mod identity;

@@ -23,6 +23,12 @@ impl Operation {
         found.ok().map(|index| OPERATIONS[index].operation)
     }
 
+    /// One of them, whatever the number: fuzzers choose so.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn nth(number: u8) -> Self {
+        OPERATIONS[usize::from(number) % OPERATIONS.len()].operation
+    }
+
     /// Its name.
     pub(crate) fn name(self) -> &'static str {
         OPERATIONS[self as usize].name

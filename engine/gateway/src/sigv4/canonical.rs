@@ -18,7 +18,7 @@ pub(crate) struct Digest([u8; 64]);
 
 impl Digest {
     /// Of bytes that are few.
-    pub(super) fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         Self::written(&Sha256::digest(bytes).into())
     }
 
