@@ -41,7 +41,7 @@ pub(crate) struct Call<'c, R: Reactor> {
 impl<R: Reactor> Call<'_, R> {
     /// Begins an answer of about `bytes`.
     pub(crate) fn writer(&self, bytes: usize) -> Writer {
-        Writer::new(self.encoding, bytes)
+        Writer::over(self.encoding, self.engine.spares().take(bytes))
     }
 
     /// What the checks may ask about the request's stream.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use weir_reactor::{Reactor, Socket};
+use weir_reactor::{Lent, Reactor, Socket};
 use weir_stream::Engine;
 
 use crate::action;
@@ -98,11 +98,11 @@ impl<R: Reactor> Gateway<R> {
         };
         Self {
             shared: Rc::new(Shared {
+                ceiling: Ceiling::new(settings.body_bytes_max.max(LEAST), engine.spares().clone()),
                 engine,
                 gatekeeper: Gatekeeper::new(settings.authentication, default),
                 seal,
                 ids,
-                ceiling: Ceiling::new(settings.body_bytes_max.max(LEAST)),
                 date: RefCell::new((u64::MAX, HeaderValue::from_static(""))),
             }),
         }
@@ -203,12 +203,7 @@ impl<R: Reactor> Shared<R> {
         response
     }
 
-    async fn answer_post(
-        &self,
-        head: &::http::request::Parts,
-        body: Vec<u8>,
-        _held: Lease,
-    ) -> Answer {
+    async fn answer_post(&self, head: &::http::request::Parts, body: Lent, _held: Lease) -> Answer {
         let content_type = content_type(&head.headers);
         let target = text(&head.headers, &TARGET);
         let operation = Operation::of_target(target);

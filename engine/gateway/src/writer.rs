@@ -36,8 +36,14 @@ pub(crate) struct Writer {
 impl Writer {
     /// A writer with room for about `bytes`.
     pub(crate) fn new(encoding: Encoding, bytes: usize) -> Self {
+        Self::over(encoding, Vec::with_capacity(bytes))
+    }
+
+    /// A writer that begins in an empty buffer.
+    pub(crate) fn over(encoding: Encoding, out: Vec<u8>) -> Self {
+        assert!(out.is_empty(), "a document begins at the beginning");
         Self {
-            out: Vec::with_capacity(bytes),
+            out,
             encoding,
             after_value: false,
             last_time: (Timestamp::ZERO, "0".to_owned()),

@@ -18,7 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use thiserror::Error;
-use weir_reactor::{Monotonic, Reactor};
+use weir_reactor::{Lent, Monotonic, Reactor, Spares};
 
 /// Longest body in bytes: a legal call has 10 MiB of records, 13.4 MiB in base64, and its names.
 pub(crate) const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -42,13 +42,16 @@ pub(crate) struct Ceiling {
     /// knows: hence the atomic.
     held: Arc<AtomicUsize>,
     most: usize,
+    /// Where the bytes are; those that wait there are not counted.
+    spares: Spares,
 }
 
 impl Ceiling {
-    pub(crate) fn new(most: usize) -> Rc<Self> {
+    pub(crate) fn new(most: usize, spares: Spares) -> Rc<Self> {
         Rc::new(Self {
             held: Arc::default(),
             most,
+            spares,
         })
     }
 
@@ -121,7 +124,7 @@ pub(crate) async fn collect<R: Reactor>(
     body: &mut Incoming,
     reactor: &R,
     ceiling: &Ceiling,
-) -> Result<(Vec<u8>, Lease), CollectError> {
+) -> Result<(Lent, Lease), CollectError> {
     let hint = body.size_hint();
     if hint.lower() > BODY_BYTES_MAX as u64 {
         return Err(CollectError::TooLong);
@@ -131,7 +134,7 @@ pub(crate) async fn collect<R: Reactor>(
     let announced = hint.exact().map_or(UNKNOWN_BYTES, |bytes| bytes as usize);
     let room = announced.min(BELIEVED_BYTES);
     let mut lease = ceiling.lease(room).ok_or(CollectError::NoMemory)?;
-    let mut bytes = Vec::with_capacity(room);
+    let mut bytes = ceiling.spares.lend(room);
     let began = reactor.monotonic();
     while let Some(frame) = next_frame(body, reactor, began).await? {
         let Ok(data) = frame.into_data() else {
@@ -145,7 +148,9 @@ pub(crate) async fn collect<R: Reactor>(
             let room = (bytes.capacity() * 4).min(announced.max(length * 2));
             let room = room.max(length).min(BODY_BYTES_MAX);
             lease.grow(room).ok_or(CollectError::NoMemory)?;
-            bytes.reserve_exact(room - bytes.len());
+            let mut larger = ceiling.spares.lend(room);
+            larger.extend_from_slice(&bytes);
+            bytes = larger;
         }
         bytes.extend_from_slice(&data);
     }
@@ -193,7 +198,7 @@ pub struct LeasedBody {
 
 /// An answer's bytes and their lease, dropped together when the last of them is sent.
 struct Leased {
-    bytes: Vec<u8>,
+    bytes: Lent,
     _lease: Lease,
 }
 
@@ -213,7 +218,7 @@ impl LeasedBody {
         let lease = ceiling.take(bytes.len());
         Self {
             bytes: Bytes::from_owner(Leased {
-                bytes,
+                bytes: ceiling.spares.lend_back(bytes),
                 _lease: lease,
             }),
         }
@@ -297,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_ceiling_refuses_and_takes_back() {
-        let ceiling = Ceiling::new(100);
+        let ceiling = Ceiling::new(100, Spares::default());
         let first = ceiling.lease(60).unwrap();
         assert!(ceiling.lease(60).is_none());
         let mut second = ceiling.lease(30).unwrap();

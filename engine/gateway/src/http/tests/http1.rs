@@ -7,7 +7,7 @@ use std::time::Duration;
 use ::http::Response;
 use futures_util::future::{join, pending};
 use weir_reactor::sim::{RunLimit, Sim, SimOptions};
-use weir_reactor::{Reactor, Socket};
+use weir_reactor::{Reactor, Socket, Spares};
 
 use super::service::{receive_all, serve_one};
 use crate::http::body::BODY_BYTES_MAX;
@@ -178,7 +178,7 @@ fn a_client_that_takes_nothing_is_given_up() {
     let (client, server) = sim.connect();
     let reactor = sim.reactor();
     let main = async move {
-        let ceiling = Ceiling::new(1);
+        let ceiling = Ceiling::new(1, Spares::default());
         let service = |_request| {
             let body = LeasedBody::new(vec![b'x'; 1_000_000], &ceiling);
             std::future::ready(Response::new(body))

@@ -13,7 +13,7 @@ use ::http::{Request, Response};
 use http_body::{Body, Frame};
 use hyper::body::{Bytes, Incoming};
 use weir_reactor::sim::{SimReactor, SimSocket};
-use weir_reactor::{Reactor, Socket};
+use weir_reactor::{Reactor, Socket, Spares};
 
 use crate::http::{AnswerBody, Ceiling, LeasedBody, collect, discard, serve};
 
@@ -106,7 +106,7 @@ pub(super) async fn serve_seen(
     stop: impl Future<Output = ()>,
     seen: Rc<Seen>,
 ) {
-    let ceiling = Ceiling::new(CEILING_BYTES);
+    let ceiling = Ceiling::new(CEILING_BYTES, Spares::default());
     let service = |request| answer(request, reactor.clone(), ceiling.clone(), seen.clone());
     serve(socket, reactor.clone(), service, stop).await;
     // Requests of HTTP/2 are tasks of their own: they learn that the connection is over.
