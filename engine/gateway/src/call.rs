@@ -1,6 +1,7 @@
 //! One call of an action: who asks, and what the action may use to answer.
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use weir_protocol::limits::RECORD_BYTES_MAX;
@@ -10,7 +11,7 @@ use weir_stream::{ControlError, Engine, RecordDistribution, Stream};
 
 use crate::encoding::Encoding;
 use crate::error::{About, ServiceError};
-use crate::http::EventBody;
+use crate::http::{Ceiling, EventBody};
 use crate::identity::Identity;
 use crate::member::Members;
 use crate::model::Ground;
@@ -23,7 +24,6 @@ pub(crate) enum Reply {
     /// A document, or nothing.
     Body(Vec<u8>),
     /// A stream of events.
-    #[expect(dead_code, reason = "SubscribeToShard comes next")]
     Events(EventBody),
 }
 
@@ -36,6 +36,8 @@ pub(crate) struct Call<'c, R: Reactor> {
     pub(crate) identity: &'c Identity,
     /// How the answer is written.
     pub(crate) encoding: Encoding,
+    /// What bodies may hold.
+    pub(crate) ceiling: &'c Rc<Ceiling>,
 }
 
 impl<R: Reactor> Call<'_, R> {

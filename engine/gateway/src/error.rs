@@ -3,7 +3,7 @@
 //! Owns: what a client's SDK decides its retries by. Never: 429, which no Kinesis client knows.
 
 use weir_protocol::model::{ConsumerName, ShardIndex, StreamStatus};
-use weir_stream::{AppendError, ControlError, ReadError};
+use weir_stream::{AppendError, ControlError, ReadError, SubscribeError, Subscriber};
 
 use crate::encoding::Encoding;
 use crate::writer::Writer;
@@ -205,6 +205,57 @@ impl About<'_> {
     pub(crate) fn consumer_not_found(self, consumer: &str) -> ServiceError {
         let text = format!("Consumer {consumer}, account {} not found.", self.account);
         ServiceError::new(ErrorKind::ResourceNotFound, text)
+    }
+
+    /// A consumer that is being registered or deregistered.
+    pub(crate) fn consumer_not_active(self, subscriber: &Subscriber) -> ServiceError {
+        let text = format!(
+            "Consumer {} with creation timestamp {} under stream: {} , account {} is not in \
+             ACTIVE status.",
+            subscriber.consumer,
+            subscriber.registered.as_secs(),
+            self.stream,
+            self.account
+        );
+        ServiceError::new(ErrorKind::ResourceInUse, text)
+    }
+
+    /// A shard that the consumer has subscribed to already, or again.
+    pub(crate) fn subscribed_elsewhere(self, subscriber: &Subscriber) -> ServiceError {
+        let text = format!(
+            "Another active subscription exists for this consumer: {}:{}:{}:{}",
+            self.account, self.stream, subscriber.shard.index, subscriber.consumer
+        );
+        ServiceError::new(ErrorKind::ResourceInUse, text)
+    }
+
+    /// Why a subscription was not granted.
+    pub(crate) fn subscribe_refused(
+        self,
+        subscriber: &Subscriber,
+        error: &SubscribeError,
+    ) -> ServiceError {
+        match error {
+            SubscribeError::StreamNotFound { .. } => self.not_found(),
+            SubscribeError::ShardNotFound { .. } => self.missing_shard(subscriber.shard.index),
+            SubscribeError::ConsumerNotFound { consumer } => {
+                self.consumer_not_found(consumer.as_str())
+            }
+            SubscribeError::ConsumerNotActive { .. } => self.consumer_not_active(subscriber),
+            SubscribeError::InUse { .. } => self.subscribed_elsewhere(subscriber),
+            SubscribeError::TooOften { .. } => ServiceError::new(
+                ErrorKind::LimitExceeded,
+                format!(
+                    "Rate exceeded for consumer {} and shard {} in stream {} under account {}.",
+                    subscriber.consumer, subscriber.shard.index, self.stream, self.account
+                ),
+            ),
+            SubscribeError::TooMany => ServiceError::new(
+                ErrorKind::LimitExceeded,
+                format!("This server holds as many subscriptions as it may: {error}."),
+            ),
+            other => ServiceError::internal(other.to_string()),
+        }
     }
 
     fn consumer_exists(self, consumer: &ConsumerName) -> ServiceError {

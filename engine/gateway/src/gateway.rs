@@ -272,6 +272,7 @@ impl<R: Reactor> Shared<R> {
             ids: &self.ids,
             identity,
             encoding,
+            ceiling: &self.ceiling,
         }
     }
 

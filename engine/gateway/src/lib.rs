@@ -14,6 +14,7 @@ mod clock_text;
 mod document;
 mod encoding;
 mod error;
+mod event_stream;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -29,6 +30,7 @@ mod scan;
 mod seal;
 mod sigv4;
 mod stream_reference;
+mod subscription;
 mod target;
 mod validation;
 mod writer;

@@ -35,6 +35,10 @@ impl Operation {
             Self::ListStreams => action::list_streams::answer(call, members),
             Self::PutRecord => action::put_record::answer(call, members).await,
             Self::PutRecords => action::put_records::answer(call, members).await,
+            Self::SubscribeToShard => {
+                let events = action::subscribe_to_shard::answer(call, members).await;
+                return events.map(Reply::Events);
+            }
             _ => Err(self.not_here()),
         };
         body.map(Reply::Body)

@@ -36,12 +36,17 @@ pub(crate) struct Writer {
 impl Writer {
     /// A writer with room for about `bytes`.
     pub(crate) fn new(encoding: Encoding, bytes: usize) -> Self {
-        Self::over(encoding, Vec::with_capacity(bytes))
+        Self::behind(encoding, Vec::with_capacity(bytes))
     }
 
     /// A writer that begins in an empty buffer.
     pub(crate) fn over(encoding: Encoding, out: Vec<u8>) -> Self {
         assert!(out.is_empty(), "a document begins at the beginning");
+        Self::behind(encoding, out)
+    }
+
+    /// A writer whose document goes behind what `out` holds already.
+    pub(crate) fn behind(encoding: Encoding, out: Vec<u8>) -> Self {
         Self {
             out,
             encoding,
@@ -50,7 +55,7 @@ impl Writer {
         }
     }
 
-    /// The document.
+    /// The document, and what it was written behind.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.out
     }

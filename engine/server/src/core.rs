@@ -131,6 +131,8 @@ impl Core {
                 let core = Rc::clone(self);
                 self.spawn(async move {
                     core.visitors.stop();
+                    // An event stream would otherwise go on for minutes.
+                    core.engine.end_subscriptions();
                     core.sessions
                         .drain(core.engine.reactor(), DRAIN_PATIENCE)
                         .await;

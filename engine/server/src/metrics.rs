@@ -143,6 +143,16 @@ const ENGINE_COUNTERS: &[(&str, &str, EngineNumber)] = &[
         "Bytes of live batches that settling rewrote",
         |c| c.log.settled_bytes as f64,
     ),
+    (
+        "weir_subscription_events",
+        "Events for subscribed consumers, heartbeats too",
+        |c| c.deliveries as f64,
+    ),
+    (
+        "weir_subscription_bytes",
+        "Bytes of batches in events for subscribed consumers",
+        |c| c.delivered_bytes as f64,
+    ),
     ("weir_core_hops", "Requests answered for other cores", |c| {
         c.from_other_cores as f64
     }),
@@ -173,6 +183,11 @@ const ENGINE_GAUGES: &[(&str, &str, EngineNumber)] = &[
         "weir_tail_bytes",
         "Bytes of recent records in memory",
         |c| c.log.tail_bytes as f64,
+    ),
+    (
+        "weir_subscriptions",
+        "Open subscriptions to the core's shards",
+        |c| c.subscriptions as f64,
     ),
     (
         "weir_waiting_bytes",

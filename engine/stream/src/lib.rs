@@ -39,8 +39,8 @@ pub use engine::Engine;
 pub use error::{AppendError, ControlError, OpenFolderError, ReadError};
 pub use folder::{Control, CoreSeed, FolderOptions, OpenFolder, QuotaSwitch, open_folder};
 pub use request::{
-    Change, Changed, ConsumerKey, ConsumersOnDelete, CoreCounters, CreateStream, ReadHere,
-    ReadOwned, ReadRequest, ShardBatch, StartError, Stored, StreamChange,
+    Change, Changed, ConsumerKey, ConsumersOnDelete, CoreCounters, CreateStream, ReadAnswer,
+    ReadHere, ReadOwned, ReadRequest, ShardBatch, StartError, Stored, StreamChange,
 };
 pub use reshard::Reshard;
 pub use settings::{

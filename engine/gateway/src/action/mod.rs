@@ -15,3 +15,5 @@ pub(crate) mod put_records;
 pub(crate) mod record;
 pub(crate) mod record_list;
 mod shape;
+mod starting_position;
+pub(crate) mod subscribe_to_shard;

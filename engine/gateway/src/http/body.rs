@@ -55,6 +55,11 @@ impl Ceiling {
         })
     }
 
+    /// Whether half of what there is is taken.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.held.load(Ordering::Relaxed) > self.most / 2
+    }
+
     /// Takes `bytes`, until the lease is dropped; `None` at the ceiling.
     pub(crate) fn lease(&self, bytes: usize) -> Option<Lease> {
         let held = self.held.load(Ordering::Relaxed).saturating_add(bytes);
@@ -215,14 +220,19 @@ impl LeasedBody {
                 bytes: Bytes::new(),
             };
         }
-        let lease = ceiling.take(bytes.len());
         Self {
-            bytes: Bytes::from_owner(Leased {
-                bytes: ceiling.spares.lend_back(bytes),
-                _lease: lease,
-            }),
+            bytes: leased(bytes, ceiling),
         }
     }
+}
+
+/// Bytes of an answer that count until the last of them is sent.
+pub(crate) fn leased(bytes: Vec<u8>, ceiling: &Ceiling) -> Bytes {
+    let lease = ceiling.take(bytes.len());
+    Bytes::from_owner(Leased {
+        bytes: ceiling.spares.lend_back(bytes),
+        _lease: lease,
+    })
 }
 
 impl Body for LeasedBody {

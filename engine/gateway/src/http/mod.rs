@@ -12,7 +12,7 @@ mod serve;
 mod socket_io;
 
 pub use body::{AnswerBody, LeasedBody};
-pub(crate) use body::{Ceiling, CollectError, EventBody, Lease, collect, discard};
+pub(crate) use body::{Ceiling, CollectError, EventBody, Lease, collect, discard, leased};
 pub use serve::serve;
 
 #[cfg(test)]

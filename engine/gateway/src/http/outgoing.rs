@@ -133,7 +133,8 @@ where
         if room.held_since().is_some() {
             return Poll::Pending;
         }
-        if room.is_endless && this.work.pulse().is_stopping() {
+        // What was begun is sent to its end.
+        if room.is_endless && this.rest.is_empty() && this.work.pulse().is_stopping() {
             return Poll::Ready(None);
         }
         while this.rest.is_empty() {

@@ -10,16 +10,22 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use weir_gateway::{Gateway, GatewaySettings};
+use weir_protocol::model::StreamName;
 use weir_reactor::{
-    Acceptor, CorePlan, CoreReactor, Inbox, Lane, Listener, Mailbox, Reactor, TcpSocket,
-    choose_cpus, mailbox, start_cores,
+    Acceptor, CorePlan, CoreReactor, Inbox, Lane, Listener, Mailbox, Reactor, Reply, TcpSocket,
+    choose_cpus, mailbox, oneshot, start_cores,
 };
-use weir_stream::{CoreSeed, Engine, FolderOptions, QuotaSwitch, open_folder};
+use weir_stream::{
+    Change, Changed, ControlError, CoreSeed, Engine, FolderOptions, QuotaSwitch, SubscriptionTimes,
+    open_folder,
+};
 
 const MIB: u64 = 1024 * 1024;
 
 enum Order {
     Serve(OwnedFd),
+    Change(StreamName, Change, Reply<Result<Changed, ControlError>>),
+    EndSubscriptions,
     Stop,
 }
 
@@ -34,6 +40,15 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(cores: usize, state_delay: Duration) -> Self {
+        Self::start_with(cores, state_delay, SubscriptionTimes::default())
+    }
+
+    /// A server whose subscriptions live by other times than AWS's.
+    pub(crate) fn start_with(
+        cores: usize,
+        state_delay: Duration,
+        times: SubscriptionTimes,
+    ) -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let options = FolderOptions {
             path: folder.path().join("data"),
@@ -57,7 +72,7 @@ impl Server {
         let running = start_cores(&plan, move |reactor| {
             let core = reactor.core();
             let (seed, orders) = starts.lock().unwrap()[core].take().unwrap();
-            serve(reactor, seed, orders)
+            serve(reactor, seed.with_subscription_times(times), orders)
         })
         .unwrap();
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -85,6 +100,23 @@ impl Server {
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.address)
     }
+
+    /// Changes a stream as no client can.
+    pub(crate) fn change(&self, stream: &str, change: Change) -> Changed {
+        let (answer, wait) = oneshot();
+        let name = StreamName::new(stream).unwrap();
+        let order = Order::Change(name, change, answer);
+        assert!(self.cores[0].send(order).is_ok());
+        let changed = wait.wait(Duration::from_secs(20)).unwrap();
+        changed.unwrap().unwrap()
+    }
+
+    /// Ends all subscriptions, as a server does that is told to stop.
+    pub(crate) fn end_subscriptions(&self) {
+        for core in &self.cores {
+            assert!(core.send(Order::EndSubscriptions).is_ok());
+        }
+    }
 }
 
 impl Drop for Server {
@@ -102,12 +134,21 @@ impl Drop for Server {
 async fn serve(reactor: CoreReactor, seed: CoreSeed, mut orders: Inbox<Order>) {
     let engine = Engine::start(reactor.clone(), seed).await.unwrap();
     let gateway = Gateway::new(engine.clone(), GatewaySettings::default());
-    while let Some(Order::Serve(descriptor)) = orders.receive().await {
-        let socket = TcpSocket::adopt(descriptor).unwrap();
-        let gateway = gateway.clone();
-        reactor.spawn(Lane::Network, async move {
-            gateway.serve(socket, std::future::pending()).await;
-        });
+    while let Some(order) = orders.receive().await {
+        let (gateway, engine) = (gateway.clone(), engine.clone());
+        match order {
+            Order::Serve(descriptor) => {
+                let socket = TcpSocket::adopt(descriptor).unwrap();
+                reactor.spawn(Lane::Network, async move {
+                    gateway.serve(socket, std::future::pending()).await;
+                });
+            }
+            Order::Change(name, change, answer) => reactor.spawn(Lane::Network, async move {
+                answer.send(engine.change_stream(&name, change).await);
+            }),
+            Order::EndSubscriptions => engine.end_subscriptions(),
+            Order::Stop => break,
+        }
     }
     engine.close().await;
 }
@@ -120,13 +161,13 @@ pub(crate) struct Client {
 
 /// What came back.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct HttpReply {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
-impl Reply {
+impl HttpReply {
     pub(crate) fn json(&self) -> Value {
         if self.body.is_empty() {
             return Value::Null;
@@ -169,12 +210,12 @@ impl Client {
         .into_bytes()
     }
 
-    pub(crate) fn exchange(&mut self, bytes: &[u8]) -> Reply {
+    pub(crate) fn exchange(&mut self, bytes: &[u8]) -> HttpReply {
         self.socket.write_all(bytes).unwrap();
         self.reply()
     }
 
-    pub(crate) fn reply(&mut self) -> Reply {
+    pub(crate) fn reply(&mut self) -> HttpReply {
         let mut piece = vec![0; 1 << 16];
         loop {
             if let Some(reply) = self.take_reply() {
@@ -186,11 +227,11 @@ impl Client {
         }
     }
 
-    fn take_reply(&mut self) -> Option<Reply> {
+    fn take_reply(&mut self) -> Option<HttpReply> {
         let end = self.received.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
         let head = String::from_utf8(self.received[..end].to_vec()).unwrap();
         let status = head.split(' ').nth(1)?.parse().unwrap();
-        let mut reply = Reply {
+        let mut reply = HttpReply {
             status,
             head,
             body: Vec::new(),

@@ -19,16 +19,13 @@ use crate::consumer::ConsumerStatus;
 use crate::cross_core::CoreRequest;
 use crate::engine::Engine;
 use crate::error::ReadError;
-use crate::request::{ReadHere, ReadOwned, ReadRequest};
+use crate::request::{ReadAnswer, ReadOwned, ReadRequest};
 use crate::stream::{Stream, Streams};
 
 /// What comes next to a subscriber.
 pub enum Next<R: Reactor> {
-    /// Records, or a move of the place over what is gone, or the end of the shard; of this core.
-    /// Holds the log's memory: copy and drop it before waiting for a slow client.
-    Here(ReadHere<R>),
-    /// The same, of another core.
-    There(ReadOwned),
+    /// Records, or a move of the place over what is gone, or the end of the shard.
+    Read(ReadAnswer<R>),
     /// Nothing for the length of a heartbeat.
     Quiet {
         /// How far the place is behind the newest record at least, in milliseconds; 0 at the tip.
@@ -40,17 +37,6 @@ pub enum Next<R: Reactor> {
 pub(crate) enum NextOwned {
     Read(ReadOwned),
     Quiet { behind_ms: u64 },
-}
-
-impl<R: Reactor> Next<R> {
-    /// Whether the shard is closed and nothing will follow what this holds.
-    pub fn is_at_end(&self) -> bool {
-        match self {
-            Self::Here(read) => read.at_end,
-            Self::There(read) => read.at_end,
-            Self::Quiet { .. } => false,
-        }
-    }
 }
 
 /// Why a subscription ends.
@@ -77,6 +63,12 @@ pub enum SubscriptionEnd {
     /// The records could not be read.
     #[error("{0}")]
     Failed(ReadError),
+    /// The records that were read are none.
+    #[error("{text}")]
+    Damaged {
+        /// Which, and what is wrong.
+        text: String,
+    },
 }
 
 impl From<ReadError> for SubscriptionEnd {
@@ -139,7 +131,7 @@ impl<R: Reactor> Engine<R> {
                         counted.deliveries += 1;
                         counted.delivered_bytes += read.batches.bytes as u64;
                     });
-                    return Ok(Next::Here(read));
+                    return Ok(Next::Read(ReadAnswer::Here(read)));
                 }
             }
             if left.is_zero() {
@@ -219,7 +211,7 @@ impl<R: Reactor> Engine<R> {
         }
         let next = wait.await.unwrap_or(Err(SubscriptionEnd::Stopping))?;
         Ok(match next {
-            NextOwned::Read(read) => Next::There(read),
+            NextOwned::Read(read) => Next::Read(ReadAnswer::There(read)),
             NextOwned::Quiet { behind_ms } => Next::Quiet { behind_ms },
         })
     }
@@ -230,8 +222,8 @@ impl<R: Reactor> Engine<R> {
         delivery: &Delivery,
     ) -> Result<NextOwned, SubscriptionEnd> {
         Ok(match self.deliver_here(delivery).await? {
-            Next::Here(read) => NextOwned::Read(read.into_owned()),
-            Next::There(read) => NextOwned::Read(read),
+            Next::Read(ReadAnswer::Here(read)) => NextOwned::Read(read.into_owned()),
+            Next::Read(ReadAnswer::There(read)) => NextOwned::Read(read),
             Next::Quiet { behind_ms } => NextOwned::Quiet { behind_ms },
         })
     }

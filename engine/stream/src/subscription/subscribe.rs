@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
-use weir_protocol::model::{ConsumerName, ShardId, StreamId};
+use weir_protocol::model::{ConsumerName, Offset, ShardId, StreamId};
 use weir_reactor::{Reactor, oneshot};
 
 use super::deliver::Delivery;
@@ -100,7 +100,9 @@ impl<R: Reactor> Subscription<R> {
             return self.engine.deliver_here(&delivery).await;
         }
         let next = self.engine.deliver_there(self.owner, delivery).await?;
-        if next.is_at_end() {
+        if let Next::Read(read) = &next
+            && read.at_end()
+        {
             // The children are to be found in what this core knows.
             self.engine.knows_end_of(self.subscriber.shard).await;
         }
@@ -122,7 +124,7 @@ impl<R: Reactor> Subscription<R> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// The next record wanted.
-    pub from: weir_protocol::model::Offset,
+    pub from: Offset,
     /// Most bytes of batches wanted at once; at least one batch comes.
     pub bytes_max: u32,
 }
