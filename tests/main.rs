@@ -18,7 +18,7 @@ mod harness;
 // and with every odd line.
 mod append;
 
-// AWS's own clients: the CLI session with each field checked, and boto3.
+// AWS's own clients: the CLI session with each field checked, boto3, and verified signatures.
 mod gateway;
 
 // Suites that are programs of their own, with the clients people use: each prints its checks.

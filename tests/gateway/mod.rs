@@ -2,3 +2,4 @@
 
 mod aws_cli;
 mod boto;
+mod signatures;

@@ -257,6 +257,10 @@ impl Victim {
         assert_eq!(ended.code, Some(0), "{}", ended.said);
     }
 
+    pub(crate) fn process_id(&self) -> u32 {
+        self.starting.process.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         signal(&self.starting.process.child, name);
     }

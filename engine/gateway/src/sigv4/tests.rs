@@ -638,3 +638,50 @@ fn says_the_same(one: &Parts, other: &Parts) -> bool {
     let (one, other) = (canonical(one), canonical(other));
     one.is_some() && one == other
 }
+
+/// What a signature costs; the best of many, since the machine has other work.
+/// `cargo test -p weir-gateway --release --lib what_a_signature_costs -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement, not a test"]
+fn what_a_signature_costs() {
+    let best = |times: usize, mut act: Box<dyn FnMut()>| {
+        let rounds = (0..times).map(|_| {
+            let began = weir_reactor::monotonic();
+            act();
+            weir_reactor::monotonic().since(began)
+        });
+        rounds.min().unwrap()
+    };
+    let ring = KeyRing::parse(RING, "000000000000").unwrap();
+    let signing_keys = SigningKeys::default();
+    let body = vec![b'x'; 1_400];
+    let (head, body) = Draft {
+        body,
+        ..Draft::default()
+    }
+    .sign();
+    let once = best(
+        20_000,
+        Box::new(move || {
+            let asked = Asked {
+                head: &head,
+                body: &Digest::of(&body),
+                now: Timestamp::from_millis(NOW * 1000),
+                ring: &ring,
+                signing_keys: &signing_keys,
+                region: None,
+            };
+            let claim = Claim::read(&head.headers, &head.uri).unwrap();
+            verify(&claim, asked).unwrap();
+        }),
+    );
+    println!("a body of 1,400 bytes: {once:?}");
+    for bytes in [512 << 10, 14 << 20] {
+        let body = vec![b'x'; bytes];
+        let once = best(
+            50,
+            Box::new(move || drop(std::hint::black_box(Digest::of(&body)))),
+        );
+        println!("digest of {bytes} bytes: {once:?}");
+    }
+}
