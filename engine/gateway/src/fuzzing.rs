@@ -14,7 +14,7 @@ use crate::model::{Ground, Operation};
 use crate::page::{ShardPage, open_stream_page};
 use crate::seal::{Seal, TokenKind};
 use crate::sigv4::{Asked, Claim, Digest, SigningKeys, verify};
-use crate::{KeyRing, document};
+use crate::{KeyRing, document, scan};
 
 const NOW: Timestamp = Timestamp::from_millis(1_763_900_000_123);
 
@@ -29,6 +29,8 @@ pub fn body(is_cbor: bool, data: &[u8]) {
     let Some((&choice, bytes)) = data.split_first() else {
         return;
     };
+    // What is taken at a glance is what a close look finds.
+    let scanned = scan::agrees(encoding, bytes);
     let Ok(value) = encoding.parse(bytes) else {
         return;
     };
@@ -40,6 +42,36 @@ pub fn body(is_cbor: bool, data: &[u8]) {
     });
     if let Err(error) = outcome {
         assert_is_told(&error);
+    }
+    if scanned {
+        assert_no_record_is_refused(encoding, &value);
+    }
+}
+
+/// A call that was scanned breaks no rule but those of its stream and the stream's name.
+fn assert_no_record_is_refused(encoding: Encoding, value: &document::Value) {
+    let members = Members::of_request(value, encoding).expect("a call is a map");
+    let operation = Operation::of_name("PutRecords").expect("it is an operation");
+    let Err(error) = operation.check(members, &Wide) else {
+        return;
+    };
+    let text = error.text.unwrap_or_default();
+    let about_names = text
+        .split("; ")
+        .all(|sentence| sentence.contains(" at 'stream"));
+    assert!(about_names, "{text}");
+}
+
+/// A stream of the longest records.
+struct Wide;
+
+impl Ground for Wide {
+    fn spreads(&self) -> bool {
+        false
+    }
+
+    fn record_bytes_max(&self) -> usize {
+        weir_protocol::limits::RECORD_BYTES_CEILING as usize
     }
 }
 

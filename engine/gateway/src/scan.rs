@@ -285,6 +285,42 @@ impl<'b> Source<'b> for Cbor<'b> {
     }
 }
 
+/// What the general way makes of the same body.
+#[cfg(any(test, feature = "fuzzing"))]
+fn generally<'v>(
+    encoding: Encoding,
+    value: &'v crate::document::Value<'v>,
+) -> Option<PutRecordsCall<'v>> {
+    let members = crate::member::Members::of_request(value, encoding).ok()?;
+    let mut records = Vec::new();
+    for item in members.list("Records")? {
+        let record = members.inner(item).ok()?;
+        records.push(SentRecord {
+            key: record.text("PartitionKey"),
+            explicit: record.text("ExplicitHashKey"),
+            data: record.blob("Data"),
+        });
+    }
+    Some(PutRecordsCall {
+        stream_name: members.text("StreamName"),
+        stream_arn: members.text("StreamARN"),
+        records,
+    })
+}
+
+/// Whether the body is of the usual form; if it is, both ways read the same.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn agrees(encoding: Encoding, body: &[u8]) -> bool {
+    let Some(scanned) = put_records(encoding, body) else {
+        return false;
+    };
+    let value = encoding
+        .parse(body)
+        .expect("what was scanned is a document");
+    assert_eq!(Some(scanned), generally(encoding, &value));
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use base64_simd::STANDARD;
@@ -292,39 +328,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::document::Value;
-    use crate::member::Members;
-
-    /// What the general way makes of the same body.
-    fn generally<'v>(encoding: Encoding, value: &'v Value<'v>) -> Option<PutRecordsCall<'v>> {
-        let members = Members::of_request(value, encoding).ok()?;
-        let mut records = Vec::new();
-        for item in members.list("Records")? {
-            let record = members.inner(item).ok()?;
-            records.push(SentRecord {
-                key: record.text("PartitionKey"),
-                explicit: record.text("ExplicitHashKey"),
-                data: record.blob("Data"),
-            });
-        }
-        Some(PutRecordsCall {
-            stream_name: members.text("StreamName"),
-            stream_arn: members.text("StreamARN"),
-            records,
-        })
-    }
-
-    /// Whether the body is of the usual form; if it is, both ways read the same.
-    fn agrees(encoding: Encoding, body: &[u8]) -> bool {
-        let Some(scanned) = put_records(encoding, body) else {
-            return false;
-        };
-        let value = encoding
-            .parse(body)
-            .expect("what was scanned is a document");
-        assert_eq!(Some(scanned), generally(encoding, &value));
-        true
-    }
 
     fn json(records: &[(String, Option<u128>, Vec<u8>)]) -> Vec<u8> {
         let records: Vec<_> = records

@@ -680,7 +680,9 @@ fn what_a_signature_costs() {
         let body = vec![b'x'; bytes];
         let once = best(
             50,
-            Box::new(move || drop(std::hint::black_box(Digest::of(&body)))),
+            Box::new(move || {
+                let _digest = std::hint::black_box(Digest::of(&body));
+            }),
         );
         println!("digest of {bytes} bytes: {once:?}");
     }
