@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Writes the gateway's table of operations from the API model that botocore carries.
 
-    python3 -m venv target/venv-model
-    target/venv-model/bin/pip install --no-deps -r scripts/model/requirements.txt
-    target/venv-model/bin/python scripts/model/generate.py engine/gateway/src/model/table.rs
+    ./scripts/clients
+    target/venv/bin/python3 scripts/model/generate.py engine/gateway/src/model/table.rs
 
-Without a file the table goes to the standard output.
+Without a file the table goes to the standard output. Any Python with botocore of the version below
+will do; the package is only read.
 """
 
 import gzip

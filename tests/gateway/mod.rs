@@ -2,4 +2,5 @@
 
 mod aws_cli;
 mod boto;
+mod model;
 mod signatures;

@@ -1,7 +1,8 @@
 //! The AWS session over a real socket, real cores and a real disk, with a client of its own.
 //!
 //! Contents: `rig` (server and client), `aws` (what a user does), `bad` (what a broken client does),
-//! `subscriber` and `fan_out` (SubscribeToShard).
+//! `cbor` (the same in CBOR), `refusals` (every refusal of every operation), `subscriber` and
+//! `fan_out` (SubscribeToShard).
 
 #![allow(
     clippy::disallowed_methods,
@@ -12,8 +13,12 @@
 mod aws;
 #[path = "session/bad.rs"]
 mod bad;
+#[path = "session/cbor.rs"]
+mod cbor;
 #[path = "session/fan_out.rs"]
 mod fan_out;
+#[path = "session/refusals.rs"]
+mod refusals;
 #[path = "session/rig.rs"]
 mod rig;
 #[path = "session/speed.rs"]
