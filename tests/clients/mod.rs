@@ -4,7 +4,9 @@
 //! fails, after saying what was expected and found. With `WEIR_TEST_ALL=1` (`./scripts/test --all`)
 //! rounds are many and waits are long.
 
+mod javascript;
 mod python;
+mod rust_sdk;
 
 use std::process::Command;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Programs of others: the AWS CLI and Python, as `scripts/clients` installs them.
+//! Programs of others: the AWS CLI, Python and Node, as `scripts/clients` installs them.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -76,6 +76,18 @@ pub(crate) fn python_with_boto(script: &str, region: &str) -> Command {
 #[track_caller]
 pub(crate) fn python_with_asyncio_clients(script: &str, region: &str) -> Command {
     python("venv-async", script, region)
+}
+
+/// Node that knows the AWS SDK for JavaScript, with `script` of this package.
+#[track_caller]
+pub(crate) fn node(script: &str, region: &str) -> Command {
+    let modules = installed(target().join("node/node_modules"));
+    let mut command = Command::new("node");
+    command
+        .arg(package().join(script))
+        .env("NODE_PATH", modules);
+    with_aws_environment(&mut command, region);
+    command
 }
 
 /// A Python script of this package that becomes the program it is given.

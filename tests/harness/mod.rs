@@ -12,7 +12,7 @@ mod victim;
 mod wire;
 
 pub(crate) use clients::{
-    aws, launcher, python_with_asyncio_clients, python_with_boto, with_aws_environment,
+    aws, launcher, node, python_with_asyncio_clients, python_with_boto, with_aws_environment,
 };
 pub(crate) use commands::{Ran, run, signal, weir};
 pub(crate) use content::{Content, Shape, fill, parse};
