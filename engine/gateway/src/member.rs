@@ -31,7 +31,7 @@ pub(crate) struct Members<'v> {
 pub(crate) enum Blob<'v> {
     /// Of JSON, and of a CBOR client that writes text.
     Base64 {
-        text: &'v str,
+        text: &'v [u8],
         /// Length of the decoded bytes.
         bytes: usize,
     },
@@ -41,9 +41,9 @@ pub(crate) enum Blob<'v> {
 
 impl<'v> Blob<'v> {
     /// Base64, if it is that.
-    pub(crate) fn of_base64(text: &'v str) -> Option<Self> {
-        STANDARD.check(text.as_bytes()).ok()?;
-        let bytes = decoded_bytes(text.as_bytes());
+    pub(crate) fn of_base64(text: &'v [u8]) -> Option<Self> {
+        STANDARD.check(text).ok()?;
+        let bytes = decoded_bytes(text);
         Some(Self::Base64 { text, bytes })
     }
 
@@ -60,7 +60,7 @@ impl<'v> Blob<'v> {
         assert_eq!(out.len(), self.bytes(), "the caller made room for the blob");
         match self {
             Self::Base64 { text, .. } => {
-                let decoded = STANDARD.decode(text.as_bytes(), base64_simd::Out::from_slice(out));
+                let decoded = STANDARD.decode(text, base64_simd::Out::from_slice(out));
                 assert!(decoded.is_ok(), "the blob was checked when it was read");
             }
             Self::Raw(raw) => out.copy_from_slice(raw),
@@ -246,7 +246,7 @@ pub(crate) fn blob<'v>(value: &'v Value<'_>) -> Option<Blob<'v>> {
     match value {
         Value::Bytes(raw) => Some(Blob::Raw(raw)),
         Value::Text(text) => Some(Blob::Base64 {
-            text,
+            text: text.as_bytes(),
             bytes: decoded_bytes(text.as_bytes()),
         }),
         _ => None,

@@ -195,9 +195,7 @@ impl<'b> Source<'b> for Json<'b> {
     }
 
     fn blob(&mut self) -> Option<Blob<'b>> {
-        let text = self.quoted()?;
-        // What is base64 is ASCII.
-        std::str::from_utf8(text).ok().and_then(Blob::of_base64)
+        self.quoted().and_then(Blob::of_base64)
     }
 
     fn end(&mut self) -> Option<()> {

@@ -82,12 +82,28 @@ fn divide_two(high: u64, low: u64) -> (u64, u64) {
     (quotient, remainder)
 }
 
-/// Writes `value` with leading zeros.
-fn write_chunk(chunk: &mut [u8], mut value: u64) {
+/// Writes `value` with leading zeros: as two halves of 32 bits, whose divisions are cheap and do not
+/// wait for each other.
+fn write_chunk(chunk: &mut [u8], value: u64) {
+    const HALF: u64 = 1_000_000_000;
+    let (high, low) = chunk.split_at_mut(CHUNK_DIGITS / 2);
+    write_half(high, (value / HALF) as u32);
+    write_half(low, (value % HALF) as u32);
+}
+
+/// Writes nine digits.
+fn write_half(half: &mut [u8], value: u32) {
     const PAIRS: [[u8; 2]; 100] = pairs();
-    for pair in chunk.rchunks_exact_mut(2) {
-        pair.copy_from_slice(&PAIRS[(value % 100) as usize]);
-        value /= 100;
+    let (high, low) = (value / 10_000, value % 10_000);
+    let (first, middle) = (high / 10_000, high % 10_000);
+    half[0] = b'0' + first as u8;
+    for (pair, at) in [
+        (middle / 100, 1),
+        (middle % 100, 3),
+        (low / 100, 5),
+        (low % 100, 7),
+    ] {
+        half[at..at + 2].copy_from_slice(&PAIRS[pair as usize]);
     }
 }
 
