@@ -95,6 +95,8 @@ pub const PORT_HTTP: u16 = 4567;
 pub const PORT_WIRE: u16 = 4568;
 /// Default port of metrics and health.
 pub const PORT_ADMIN: u16 = 4569;
+/// Default port of the Kinesis HTTP API behind TLS.
+pub const PORT_HTTPS: u16 = 4570;
 
 const _: () = assert!(RECORD_BYTES_MAX <= RECORD_BYTES_CEILING);
 const _: () = assert!(

@@ -20,7 +20,9 @@ use crate::clock_text;
 use crate::document::Value;
 use crate::encoding::Encoding;
 use crate::error::{ErrorKind, ServiceError};
-use crate::http::{AnswerBody, Ceiling, CollectError, Lease, LeasedBody, collect, discard, serve};
+use crate::http::{
+    AnswerBody, Ceiling, CollectError, Lease, LeasedBody, Tls, collect, discard, serve, serve_tls,
+};
 use crate::identity::{Authentication, Gatekeeper, Identity};
 use crate::member::Members;
 use crate::model::Operation;
@@ -119,6 +121,13 @@ impl<R: Reactor> Gateway<R> {
         let reactor = self.shared.engine.reactor().clone();
         let service = |request| self.shared.clone().answer(request);
         serve(socket, reactor, service, stop).await;
+    }
+
+    /// As [`Gateway::serve`], behind TLS.
+    pub async fn serve_tls<S: Socket>(&self, socket: S, tls: &Tls, stop: impl Future<Output = ()>) {
+        let reactor = self.shared.engine.reactor().clone();
+        let service = |request| self.shared.clone().answer(request);
+        serve_tls(socket, tls, reactor, service, stop).await;
     }
 }
 

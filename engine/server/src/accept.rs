@@ -72,6 +72,8 @@ impl Seats {
 pub(crate) enum Port {
     /// The Kinesis HTTP API.
     Http,
+    /// The same behind TLS.
+    Https,
     /// The binary protocol.
     Wire,
     /// Health and metrics, on core 0.
@@ -82,7 +84,7 @@ pub(crate) enum Port {
 /// and the page that prints it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Refusals {
-    counts: Arc<[AtomicU64; 3]>,
+    counts: Arc<[AtomicU64; 4]>,
 }
 
 impl Refusals {
@@ -91,10 +93,11 @@ impl Refusals {
     }
 
     /// Each protocol's name, and its connections refused.
-    pub(crate) fn so_far(&self) -> [(&'static str, u64); 3] {
+    pub(crate) fn so_far(&self) -> [(&'static str, u64); 4] {
         let of = |port: Port| self.counts[port as usize].load(Ordering::Relaxed);
         [
             ("http", of(Port::Http)),
+            ("https", of(Port::Https)),
             ("binary", of(Port::Wire)),
             ("admin", of(Port::Admin)),
         ]

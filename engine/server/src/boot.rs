@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, bounded};
+use weir_gateway::http::Tls;
 use weir_gateway::{Authentication, GatewaySettings};
 use weir_reactor::{
     Acceptor, CorePlan, Listener, Mailbox, Running, Waiting, choose_cpus, cpus_allowed, mailbox,
@@ -17,8 +18,9 @@ use weir_reactor::{
 use weir_stream::{Control, FolderOptions, OpenFolder, OpenFolderError, open_folder};
 
 use crate::accept::{Port, Refusals, Seats, dealer};
+use crate::certificate::Certificate;
 use crate::cli::failure::Failure;
-use crate::config::{Auth, Config};
+use crate::config::{Auth, Config, Https};
 use crate::core::{self, CoreLetter, Launch};
 use crate::ground;
 use crate::keys;
@@ -43,6 +45,13 @@ pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
     // Signals first: one that comes before the server is ready ends the start at once.
     let orders = Orders::listen()?;
     let authentication = authentication(config)?;
+    // The operator's files are looked at before anything is touched; ours come with the folder.
+    let mut tls = match &config.https {
+        Some(https) if https.certificate != Certificate::SelfSigned => {
+            Some(certify(config, https)?)
+        }
+        _ => None,
+    };
     let cpus = choose(config)?;
     check_machine(config, cpus.len())?;
     let ports = Ports::bind(config)?;
@@ -58,6 +67,15 @@ pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
     for line in report {
         tracing::info!("{line}");
     }
+    if let (None, Some(https)) = (&tls, &config.https) {
+        match certify(config, https) {
+            Ok(made) => tls = Some(made),
+            Err(failure) => {
+                control.stop();
+                return Err(failure);
+            }
+        }
+    }
     let plan = CorePlan {
         cpus,
         folder: config.data_dir.clone(),
@@ -67,7 +85,12 @@ pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
         tracing::info!("reserving {size} of the disk: clients may come when it is written");
     }
     let refusals = Refusals::default();
-    let server = Server::start(&plan, cores, control, &options, authentication, &refusals)?;
+    let face = Face {
+        authentication,
+        tls,
+        refusals: refusals.clone(),
+    };
+    let mut server = Server::start(&plan, cores, control, &options, face)?;
     let ready = ports
         .open(&server.cores, config.connections_per_address, &refusals)
         .and_then(|doors| server.create_streams(config).map(|()| doors));
@@ -88,6 +111,16 @@ pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
     server.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The certificate, read or made.
+fn certify(config: &Config, https: &Https) -> Result<Tls, Failure> {
+    let tls = https
+        .certificate
+        .load(&config.data_dir, None)
+        .map_err(Failure::could_not_run)?;
+    https.certificate.explain(&config.data_dir, &tls);
+    Ok(tls)
 }
 
 /// What is demanded of credentials, with the keys read.
@@ -140,16 +173,18 @@ fn folder_options(config: &Config, cores: usize) -> FolderOptions {
     }
 }
 
-/// The three listeners, bound before anything is done to the folder.
+/// The listeners, bound before anything is done to the folder.
 struct Ports {
     http: Listener,
+    https: Option<Listener>,
     wire: Listener,
     admin: Listener,
 }
 
-/// The three acceptors; dropping them stops accepting.
+/// The acceptors; dropping them stops accepting.
 struct Doors {
     http: Acceptor,
+    https: Option<Acceptor>,
     wire: Acceptor,
     admin: Acceptor,
 }
@@ -165,6 +200,10 @@ impl Ports {
         };
         Ok(Self {
             http: bind("--http", config.http)?,
+            https: match &config.https {
+                Some(https) => Some(bind("--https", https.address)?),
+                None => None,
+            },
             wire: bind("--wire", config.wire)?,
             admin: bind("--admin", config.admin)?,
         })
@@ -185,13 +224,25 @@ impl Ports {
         Ok(Doors {
             admin: open(self.admin, Port::Admin, "accept-admin")?,
             http: open(self.http, Port::Http, "accept-http")?,
+            https: match self.https {
+                Some(https) => Some(open(https, Port::Https, "accept-https")?),
+                None => None,
+            },
             wire: open(self.wire, Port::Wire, "accept-wire")?,
         })
     }
 }
 
+/// What the cores show to clients.
+struct Face {
+    authentication: Authentication,
+    tls: Option<Tls>,
+    refusals: Refusals,
+}
+
 /// Cores that run, and the control thread behind them.
 struct Server {
+    tls: Option<Tls>,
     cores: Vec<Mailbox<CoreLetter>>,
     running: Running<()>,
     control: Control,
@@ -203,15 +254,14 @@ impl Server {
         seeds: Vec<weir_stream::CoreSeed>,
         control: Control,
         options: &FolderOptions,
-        authentication: Authentication,
-        refusals: &Refusals,
+        face: Face,
     ) -> Result<Self, Failure> {
         let (cores, inboxes): (Vec<_>, Vec<_>) =
             seeds.iter().map(|_| mailbox(CORE_LETTERS_MAX)).unzip();
         let gateway = GatewaySettings {
             account: options.account.clone(),
             region: options.region.clone(),
-            authentication,
+            authentication: face.authentication,
             body_bytes_max: (options.memory_bytes / 8) as usize / seeds.len(),
         };
         let mut started = Vec::new();
@@ -225,7 +275,8 @@ impl Server {
                 inbox,
                 cores: cores.clone(),
                 gateway: gateway.clone(),
-                refusals: refusals.clone(),
+                tls: face.tls.clone(),
+                refusals: face.refusals.clone(),
                 started: reply,
             };
             assert!(hand.send(letter).is_ok(), "the other end is right here");
@@ -247,6 +298,7 @@ impl Server {
             }
         };
         let server = Self {
+            tls: face.tls,
             cores,
             running,
             control,
@@ -277,22 +329,43 @@ impl Server {
     }
 
     /// Reads the files anew that settings name. What cannot be read stays as it was.
-    fn reload(&self, config: &Config) {
-        let Auth::Verify { keys: path, .. } = &config.auth else {
+    fn reload(&mut self, config: &Config) {
+        if config.https.is_none() && !matches!(config.auth, Auth::Verify { .. }) {
             tracing::info!("SIGHUP: there is nothing to reload");
+        }
+        self.reload_keys(config);
+        self.reload_certificate(config);
+    }
+
+    fn reload_keys(&self, config: &Config) {
+        let Auth::Verify { keys: path, .. } = &config.auth else {
             return;
         };
-        let ring = match keys::read(path, &config.account) {
-            Ok(ring) => Arc::new(ring),
-            Err(text) => {
-                tracing::error!("SIGHUP: the keys stay as they are: {text}");
-                return;
-            }
+        match keys::read(path, &config.account).map(Arc::new) {
+            Ok(ring) => self.tell_all("keys", || CoreLetter::Keys(Arc::clone(&ring))),
+            Err(text) => tracing::error!("SIGHUP: the keys stay as they are: {text}"),
+        }
+    }
+
+    fn reload_certificate(&mut self, config: &Config) {
+        let Some(https) = &config.https else {
+            return;
         };
+        match https.certificate.load(&config.data_dir, self.tls.as_ref()) {
+            Ok(tls) => {
+                https.certificate.explain(&config.data_dir, &tls);
+                self.tell_all("certificate", || CoreLetter::Certificate(tls.clone()));
+                self.tls = Some(tls);
+            }
+            Err(text) => tracing::error!("SIGHUP: the certificate stays as it is: {text}"),
+        }
+    }
+
+    fn tell_all(&self, news: &str, letter: impl Fn() -> CoreLetter) {
         for (number, core) in self.cores.iter().enumerate() {
-            if core.send(CoreLetter::Keys(Arc::clone(&ring))).is_err() {
+            if core.send(letter()).is_err() {
                 tracing::error!(
-                    "core {number} is too busy to take the new keys: send SIGHUP again"
+                    "core {number} is too busy to take the new {news}: send SIGHUP again"
                 );
             }
         }
@@ -328,8 +401,11 @@ fn answered(waiting: Waiting<Result<(), String>>, patience: Duration) -> Result<
 
 /// One line on stdout says that clients may come, and where.
 fn announce(config: &Config, doors: &Doors, cores: usize) {
+    let tls = doors.https.as_ref().map_or_else(String::new, |https| {
+        format!(" kinesis-tls=https://{}", https.local_address())
+    });
     let line = format!(
-        "weir ready: kinesis=http://{} binary={} admin=http://{} data={} cores={cores}\n",
+        "weir ready: kinesis=http://{}{tls} binary={} admin=http://{} data={} cores={cores}\n",
         doors.http.local_address(),
         doors.wire.local_address(),
         doors.admin.local_address(),

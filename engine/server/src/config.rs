@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use weir_protocol::limits::{PORT_ADMIN, PORT_HTTP, PORT_WIRE, STREAM_SHARDS_MAX};
+use weir_protocol::limits::{PORT_ADMIN, PORT_HTTP, PORT_HTTPS, PORT_WIRE, STREAM_SHARDS_MAX};
 use weir_protocol::model::StreamName;
 use weir_stream::QuotaSwitch;
 
+use crate::certificate::Certificate;
 use crate::cli::failure::Failure;
 use crate::units;
 
@@ -39,6 +40,19 @@ pub(crate) struct ServeArguments {
     /// Where the Kinesis HTTP API listens
     #[arg(long, env = "WEIR_HTTP", default_value_t = loopback(PORT_HTTP), value_parser = address, value_name = "HOST:PORT")]
     http: SocketAddr,
+    /// Where the Kinesis HTTP API listens for TLS; needs a certificate
+    /// [default: 127.0.0.1:4570 with a certificate, else nowhere]
+    #[arg(long, env = "WEIR_HTTPS", value_parser = address, value_name = "HOST:PORT", verbatim_doc_comment)]
+    https: Option<SocketAddr>,
+    /// The TLS certificate and those that lead to its issuer, PEM; read again at SIGHUP
+    #[arg(long, env = "WEIR_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of --tls-cert, PEM
+    #[arg(long, env = "WEIR_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// For trying out: make a TLS certificate, and keep it in the data folder
+    #[arg(long, env = "WEIR_TLS_SELF_SIGNED")]
+    tls_self_signed: bool,
     /// Where the binary protocol listens
     #[arg(long, env = "WEIR_WIRE", default_value_t = loopback(PORT_WIRE), value_parser = address, value_name = "HOST:PORT")]
     wire: SocketAddr,
@@ -159,11 +173,20 @@ pub(crate) struct WantedStream {
     pub(crate) shards: u32,
 }
 
+/// Where TLS is spoken, and with which certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Https {
+    pub(crate) address: SocketAddr,
+    pub(crate) certificate: Certificate,
+}
+
 /// A checked configuration.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) http: SocketAddr,
+    /// `None`: no TLS.
+    pub(crate) https: Option<Https>,
     pub(crate) wire: SocketAddr,
     pub(crate) admin: SocketAddr,
     /// `None`: every CPU there is.
@@ -189,6 +212,7 @@ impl ServeArguments {
     /// Checks what no single flag can check.
     pub(crate) fn check(self) -> Result<Config, Failure> {
         let auth = self.auth()?;
+        let https = self.https()?;
         let verified = matches!(auth, Auth::Verify { .. });
         let way_out = [
             "listen on 127.0.0.1, verify signatures with --auth verify, or say --insecure-listen",
@@ -196,6 +220,12 @@ impl ServeArguments {
         ];
         for (flag, address, is_safe, way_out) in [
             ("--http", self.http, verified, way_out[0]),
+            (
+                "--https",
+                https.as_ref().map_or(self.http, |https| https.address),
+                verified,
+                way_out[0],
+            ),
             ("--wire", self.wire, false, way_out[1]),
             ("--admin", self.admin, false, way_out[1]),
         ] {
@@ -216,6 +246,7 @@ impl ServeArguments {
         Ok(Config {
             data_dir: self.data_dir,
             http: self.http,
+            https,
             wire: self.wire,
             admin: self.admin,
             cores: self.cores.map(|cores| cores as usize),
@@ -241,6 +272,46 @@ impl ServeArguments {
 }
 
 impl ServeArguments {
+    /// Where TLS is spoken; the flags about it must fit each other.
+    fn https(&self) -> Result<Option<Https>, Failure> {
+        let certificate = match (&self.tls_cert, &self.tls_key, self.tls_self_signed) {
+            (Some(certificates), Some(key), false) => Certificate::Files {
+                certificates: certificates.clone(),
+                key: key.clone(),
+            },
+            (None, None, true) => Certificate::SelfSigned,
+            (None, None, false) => match self.https {
+                None => return Ok(None),
+                Some(address) => {
+                    return Err(Failure::usage(format!(
+                        "--https {address} needs a certificate: name one with --tls-cert and \
+                         --tls-key, or try it out with --tls-self-signed"
+                    )));
+                }
+            },
+            (_, _, true) => {
+                return Err(Failure::usage(
+                    "--tls-self-signed makes a certificate of its own: leave it out, or leave \
+                     --tls-cert and --tls-key out",
+                ));
+            }
+            (Some(_), None, _) => {
+                return Err(Failure::usage(
+                    "--tls-cert needs its private key: name the file with --tls-key",
+                ));
+            }
+            (None, Some(_), _) => {
+                return Err(Failure::usage(
+                    "--tls-key needs its certificate: name the file with --tls-cert",
+                ));
+            }
+        };
+        Ok(Some(Https {
+            address: self.https.unwrap_or_else(|| loopback(PORT_HTTPS)),
+            certificate,
+        }))
+    }
+
     /// The mode, the keys and the region, which must fit each other.
     fn auth(&self) -> Result<Auth, Failure> {
         match (self.auth, &self.keys) {
@@ -377,6 +448,9 @@ mod tests {
             (["--http", "0.0.0.0:4567"], "--auth verify"),
             (["--wire", "0.0.0.0:4568"], "--insecure-listen"),
             (["--auth", "verify"], "--keys"),
+            (["--https", "127.0.0.1:4570"], "--tls-cert"),
+            (["--tls-cert", "c"], "--tls-key"),
+            (["--tls-key", "k"], "--tls-cert"),
             (["--keys", "k"], "--auth verify"),
             (["--auth", "sometimes"], "presence"),
             (["--cores", "0"], "0"),
@@ -388,6 +462,15 @@ mod tests {
             assert!(error.contains(word), "{word} in {error}");
         }
         check(&["--http", "0.0.0.0:4567", "--insecure-listen"]).unwrap();
+        let https = check(&["--tls-self-signed"]).unwrap().https.unwrap();
+        assert_eq!(https.address.to_string(), "127.0.0.1:4570");
+        assert_eq!(https.certificate, Certificate::SelfSigned);
+        check(&["--tls-self-signed", "--tls-cert", "c"]).unwrap_err();
+        let files = ["--tls-cert", "c", "--tls-key", "k", "--https"];
+        check(&[&files[..], &["127.0.0.1:0"]].concat()).unwrap();
+        let open = check(&[&files[..], &["0.0.0.0:4570"]].concat()).unwrap_err();
+        assert!(open.contains("--https 0.0.0.0:4570"), "{open}");
+        assert_eq!(check(&[]).unwrap().https, None);
         let verify = ["--auth", "verify", "--keys", "k"];
         let config = check(&[&verify[..], &["--http", "0.0.0.0:4567"]].concat()).unwrap();
         assert_eq!(config.region, "us-east-1");

@@ -1,10 +1,12 @@
 //! What one core does: start its engine, take connections in, and end in good order.
 
+use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use weir_gateway::http::Tls;
 use weir_gateway::{Gateway, GatewaySettings, KeyRing};
 use weir_protocol::model::{StreamMode, StreamStatus};
 use weir_reactor::{CoreReactor, Inbox, Lane, Mailbox, Reactor, Reply, TcpSocket, thread_cpu_ns};
@@ -31,6 +33,8 @@ pub(crate) enum CoreLetter {
     },
     /// A binary connection that belongs here; its hello was read elsewhere.
     Moved { descriptor: OwnedFd, seat: Seat },
+    /// Greet TLS connections with this certificate from now on.
+    Certificate(Tls),
     /// Verify signatures with these keys from now on.
     Keys(Arc<KeyRing>),
     /// Count.
@@ -49,6 +53,7 @@ pub(crate) struct Launch {
     pub(crate) inbox: Inbox<CoreLetter>,
     pub(crate) cores: Vec<Mailbox<CoreLetter>>,
     pub(crate) gateway: GatewaySettings,
+    pub(crate) tls: Option<Tls>,
     pub(crate) refusals: Refusals,
     pub(crate) started: Reply<Result<(), String>>,
 }
@@ -59,6 +64,7 @@ struct Core {
     cores: Vec<Mailbox<CoreLetter>>,
     sessions: Rc<CoreSessions<TcpSocket>>,
     gateway: Gateway<CoreReactor>,
+    tls: RefCell<Option<Tls>>,
     admin: Admin,
     /// HTTP connections, of both ports.
     visitors: Rc<Visitors>,
@@ -71,6 +77,7 @@ pub(crate) async fn run(reactor: CoreReactor, launch: Launch) {
         mut inbox,
         cores,
         gateway,
+        tls,
         refusals,
         started,
     } = launch;
@@ -84,6 +91,7 @@ pub(crate) async fn run(reactor: CoreReactor, launch: Launch) {
     let visitors = Rc::new(Visitors::default());
     let core = Rc::new(Core {
         gateway: Gateway::new(engine.clone(), gateway),
+        tls: RefCell::new(tls),
         admin: Admin::new(
             engine.clone(),
             cores.clone(),
@@ -122,6 +130,7 @@ impl Core {
                 self.spawn(async move { core.serve_moved(descriptor, seat).await });
             }
             CoreLetter::Keys(keys) => self.gateway.replace_keys(keys),
+            CoreLetter::Certificate(tls) => *self.tls.borrow_mut() = Some(tls),
             CoreLetter::Measure(reply) => reply.send(self.measure()),
             CoreLetter::Create(streams, reply) => {
                 let engine = self.engine.clone();
@@ -162,12 +171,19 @@ impl Core {
         match port {
             Port::Wire => self.spawn(async move { core.serve_new(socket, seat).await }),
             Port::Http => self.spawn(async move {
-                let visit = core.visitors.enter();
+                let visit = core.visitors.enter(port);
                 core.gateway.serve(socket, visit.stopping()).await;
                 drop(seat);
             }),
+            Port::Https => self.spawn(async move {
+                let visit = core.visitors.enter(port);
+                let tls = core.tls.borrow().clone();
+                let tls = tls.expect("the port is open because there is a certificate");
+                core.gateway.serve_tls(socket, &tls, visit.stopping()).await;
+                drop(seat);
+            }),
             Port::Admin => self.spawn(async move {
-                let visit = core.visitors.enter();
+                let visit = core.visitors.enter(port);
                 core.admin.serve(socket, visit.stopping()).await;
                 drop(seat);
             }),
@@ -221,7 +237,9 @@ impl Core {
             core: self.engine.core(),
             busy: Duration::from_nanos(thread_cpu_ns()),
             wire_connections: self.sessions.open() as u64,
-            http_connections: self.visitors.present() as u64,
+            http_connections: self.visitors.present(Port::Http) as u64,
+            https_connections: self.visitors.present(Port::Https) as u64,
+            admin_connections: self.visitors.present(Port::Admin) as u64,
             accepted: counters.accepted.get(),
             timed_out: counters.timed_out.get(),
             malformed: counters.malformed.get(),

@@ -6,6 +6,7 @@
 mod accept;
 mod admin;
 mod boot;
+mod certificate;
 mod cli;
 mod commands;
 mod config;

@@ -50,6 +50,8 @@ pub(crate) struct CoreMetrics {
     pub(crate) busy: Duration,
     pub(crate) wire_connections: u64,
     pub(crate) http_connections: u64,
+    pub(crate) https_connections: u64,
+    pub(crate) admin_connections: u64,
     pub(crate) accepted: u64,
     pub(crate) timed_out: u64,
     pub(crate) malformed: u64,
@@ -65,7 +67,7 @@ pub(crate) struct Scrape {
     pub(crate) engines: Vec<CoreCounters>,
     pub(crate) streams: u64,
     /// By protocol, since the start.
-    pub(crate) refused_connections: [(&'static str, u64); 3],
+    pub(crate) refused_connections: [(&'static str, u64); 4],
 }
 
 /// Prints in the OpenMetrics text format.
@@ -278,8 +280,12 @@ impl Scrape {
         let mut family =
             encoder.encode_descriptor("weir_connections", help, None, MetricType::Gauge)?;
         for c in &self.cores {
-            for (protocol, value) in [("binary", c.wire_connections), ("http", c.http_connections)]
-            {
+            for (protocol, value) in [
+                ("binary", c.wire_connections),
+                ("http", c.http_connections),
+                ("https", c.https_connections),
+                ("admin", c.admin_connections),
+            ] {
                 let labels = [
                     ("core", c.core.to_string()),
                     ("protocol", protocol.to_owned()),
@@ -366,6 +372,8 @@ mod tests {
             busy: Duration::from_millis(1500),
             wire_connections: 2,
             http_connections: 0,
+            https_connections: 0,
+            admin_connections: 0,
             accepted: 3,
             timed_out: 0,
             malformed: 0,
@@ -377,7 +385,7 @@ mod tests {
             cores: vec![core],
             engines: Vec::new(),
             streams: 4,
-            refused_connections: [("http", 0), ("binary", 7), ("admin", 0)],
+            refused_connections: [("http", 0), ("https", 0), ("binary", 7), ("admin", 0)],
         };
         let text = print(scrape).unwrap();
         for line in [

@@ -7,12 +7,14 @@ use std::time::Duration;
 use futures_util::future::select;
 use weir_reactor::Reactor;
 
+use crate::accept::Port;
 use crate::session::Event;
 
 /// The HTTP connections of one core.
 #[derive(Debug, Default)]
 pub(crate) struct Visitors {
-    present: Cell<usize>,
+    /// By port.
+    present: [Cell<usize>; 4],
     stopping: Cell<bool>,
     changed: Event,
 }
@@ -21,20 +23,23 @@ pub(crate) struct Visitors {
 #[derive(Debug)]
 pub(crate) struct Visit {
     visitors: Rc<Visitors>,
+    port: Port,
 }
 
 impl Visitors {
-    /// A connection begins.
-    pub(crate) fn enter(self: &Rc<Self>) -> Visit {
-        self.present.set(self.present.get() + 1);
+    /// A connection to a port begins.
+    pub(crate) fn enter(self: &Rc<Self>, port: Port) -> Visit {
+        let present = &self.present[port as usize];
+        present.set(present.get() + 1);
         Visit {
             visitors: Rc::clone(self),
+            port,
         }
     }
 
-    /// How many there are.
-    pub(crate) fn present(&self) -> usize {
-        self.present.get()
+    /// How many there are of a port.
+    pub(crate) fn present(&self, port: Port) -> usize {
+        self.present[port as usize].get()
     }
 
     /// Whether they were told to leave.
@@ -53,7 +58,7 @@ impl Visitors {
         let empty = std::pin::pin!(async {
             loop {
                 let seen = self.changed.count();
-                if self.present.get() == 0 {
+                if self.present.iter().all(|present| present.get() == 0) {
                     return;
                 }
                 self.changed.after(seen).await;
@@ -79,7 +84,8 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.visitors.present.set(self.visitors.present.get() - 1);
+        let present = &self.visitors.present[self.port as usize];
+        present.set(present.get() - 1);
         if self.visitors.stopping.get() {
             self.visitors.changed.notify();
         }

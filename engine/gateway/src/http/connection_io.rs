@@ -15,6 +15,7 @@ use weir_reactor::{Reactor, Socket};
 use super::frame_watch::FrameWatch;
 use super::pulse::Pulse;
 use super::socket_io::SocketIo;
+use super::tls::TlsStream;
 
 /// What every HTTP/2 connection begins with; no HTTP/1.1 request does.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -39,8 +40,71 @@ impl<S: Socket, R: Reactor> Clone for ConnectionIo<S, R> {
     }
 }
 
+/// Plain bytes, from the socket itself or out of TLS.
+pub(super) enum Stream<S: Socket, R: Reactor> {
+    Plain(SocketIo<S, R>),
+    Tls(Box<TlsStream<S, R>>),
+}
+
+impl<S: Socket, R: Reactor> Stream<S, R> {
+    fn poll_held(&mut self, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        match self {
+            Self::Plain(stream) => stream.poll_held(context),
+            Self::Tls(stream) => stream.poll_held(context),
+        }
+    }
+
+    fn consume(&mut self, count: usize) {
+        match self {
+            Self::Plain(stream) => stream.consume(count),
+            Self::Tls(stream) => stream.consume(count),
+        }
+    }
+
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Plain(stream) => stream.poll_gone(context),
+            Self::Tls(stream) => stream.poll_gone(context),
+        }
+    }
+
+    fn poll_send(
+        &mut self,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(stream) => stream.poll_send(context, slices),
+            Self::Tls(stream) => stream.poll_send(context, slices),
+        }
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => stream.poll_flush(context),
+        }
+    }
+
+    /// Ends both directions, after TLS's word for it where there is one.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Self::Tls(stream) = self {
+            ready!(stream.poll_end(context))?;
+        }
+        self.shutdown();
+        Poll::Ready(Ok(()))
+    }
+
+    fn shutdown(&self) {
+        match self {
+            Self::Plain(stream) => stream.shutdown(),
+            Self::Tls(stream) => stream.shutdown(),
+        }
+    }
+}
+
 struct Inner<S: Socket, R: Reactor> {
-    stream: SocketIo<S, R>,
+    stream: Stream<S, R>,
     pulse: Rc<Pulse<R>>,
     /// The first bytes, looked at and not given to hyper yet: `first[given..seen]`.
     first: [u8; PREFACE.len()],
@@ -51,7 +115,7 @@ struct Inner<S: Socket, R: Reactor> {
 }
 
 impl<S: Socket, R: Reactor> ConnectionIo<S, R> {
-    pub(super) fn new(stream: SocketIo<S, R>, pulse: Rc<Pulse<R>>) -> Self {
+    pub(super) fn new(stream: Stream<S, R>, pulse: Rc<Pulse<R>>) -> Self {
         Self {
             inner: Rc::new(RefCell::new(Inner {
                 stream,
@@ -164,12 +228,11 @@ impl<S: Socket, R: Reactor> Write for ConnectionIo<S, R> {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner.borrow_mut().stream.poll_flush(context)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.shutdown();
-        Poll::Ready(Ok(()))
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner.borrow_mut().stream.poll_end(context)
     }
 }

@@ -10,10 +10,12 @@ mod outgoing;
 mod pulse;
 mod serve;
 mod socket_io;
+mod tls;
 
 pub use body::{AnswerBody, LeasedBody};
 pub(crate) use body::{Ceiling, CollectError, EventBody, Lease, collect, discard, leased};
-pub use serve::serve;
+pub use serve::{serve, serve_tls};
+pub use tls::{SelfSigned, Tls, TlsError};
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -19,10 +20,11 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use weir_reactor::{Lane, Reactor, Socket};
 
-use super::connection_io::{ConnectionIo, Spoken};
+use super::connection_io::{ConnectionIo, Spoken, Stream};
 use super::outgoing::Outgoing;
 use super::pulse::{Overdue, Pulse};
 use super::socket_io::SocketIo;
+use super::tls::{Tls, TlsStream};
 
 /// Most headers of one request of HTTP/1.1; more are answered with 431.
 pub(super) const HEADERS_MAX: usize = 100;
@@ -42,6 +44,8 @@ const STREAM_SEND_BYTES: usize = 256 * 1024;
 /// a connection ends.
 const RESETS_UNSEEN_MAX: usize = 64;
 const RESETS_OURS_MAX: usize = 256;
+/// A TLS handshake must be done this long after the connection began.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long a client may take to leave after it was told to.
 const LEAVE_MAX: Duration = Duration::from_secs(10);
 
@@ -62,8 +66,59 @@ pub async fn serve<R, S, B, F>(
     F: Future<Output = Response<B>> + 'static,
 {
     let pulse = Rc::new(Pulse::new(reactor.clone()));
-    let io = ConnectionIo::new(SocketIo::new(socket, pulse.clone()), pulse.clone());
+    let stream = Stream::Plain(SocketIo::new(socket, pulse.clone()));
+    serve_stream(stream, pulse, reactor, service, pin!(stop)).await;
+}
+
+/// As [`serve`], behind TLS. What the client speaks is seen by what it says, whatever was
+/// negotiated: some assume HTTP/2.
+pub async fn serve_tls<R, S, B, F>(
+    socket: S,
+    tls: &Tls,
+    reactor: R,
+    service: impl Fn(Request<Incoming>) -> F,
+    stop: impl Future<Output = ()>,
+) where
+    R: Reactor,
+    S: Socket,
+    B: Body<Data = Bytes, Error = Infallible> + Unpin + 'static,
+    F: Future<Output = Response<B>> + 'static,
+{
+    let pulse = Rc::new(Pulse::new(reactor.clone()));
     let mut stop = pin!(stop);
+    let Ok(stream) = TlsStream::new(SocketIo::new(socket, pulse.clone()), tls) else {
+        return;
+    };
+    let mut stream = Box::new(stream);
+    let greeted = {
+        let handshake = poll_fn(|context| stream.poll_handshake(context));
+        let late = pin!(reactor.sleep(HANDSHAKE_MAX));
+        let given_up = select(late, stop.as_mut());
+        match select(handshake, given_up).await {
+            Either::Left((greeted, _)) => greeted,
+            Either::Right(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    };
+    if let Err(error) = greeted {
+        tracing::debug!(%error, "a handshake failed");
+        return stream.shutdown();
+    }
+    serve_stream(Stream::Tls(stream), pulse, reactor, service, stop).await;
+}
+
+async fn serve_stream<R, S, B, F>(
+    stream: Stream<S, R>,
+    pulse: Rc<Pulse<R>>,
+    reactor: R,
+    service: impl Fn(Request<Incoming>) -> F,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+) where
+    R: Reactor,
+    S: Socket,
+    B: Body<Data = Bytes, Error = Infallible> + Unpin + 'static,
+    F: Future<Output = Response<B>> + 'static,
+{
+    let io = ConnectionIo::new(stream, pulse.clone());
     let spoken = {
         let overdue = pin!(pulse.overdue());
         let given_up = select(overdue, stop.as_mut());

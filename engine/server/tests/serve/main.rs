@@ -3,6 +3,7 @@
 //! - `command_line`: every `weir stream` command, exit codes, refusals
 //! - `wire`: the binary protocol by hand: pipelining, waiting reads, nonsense, wrong cores
 //! - `life`: ready, admin pages, SIGTERM, kill and restart
+//! - `tls`: certificates: ours, the operator's, new ones, wrong ones
 
 #![allow(
     clippy::disallowed_methods,
@@ -12,4 +13,5 @@
 mod command_line;
 mod life;
 mod server;
+mod tls;
 mod wire;

@@ -21,6 +21,8 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) wire: String,
     pub(crate) http: String,
+    /// Empty without TLS.
+    pub(crate) https: String,
     pub(crate) admin: String,
 }
 
@@ -53,7 +55,11 @@ impl Server {
             let found = found.unwrap_or_else(|| panic!("{name} in \"{line}\""));
             found.trim_start_matches("http://").to_owned()
         };
+        let https = line
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix("kinesis-tls=https://"));
         Self {
+            https: https.unwrap_or_default().to_owned(),
             wire: word("binary="),
             http: word("kinesis="),
             admin: word("admin="),

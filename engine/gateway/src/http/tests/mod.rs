@@ -4,3 +4,4 @@ mod http1;
 mod http2;
 mod service;
 mod streams;
+mod tls;

@@ -15,7 +15,7 @@ use hyper::body::{Bytes, Incoming};
 use weir_reactor::sim::{SimReactor, SimSocket};
 use weir_reactor::{Reactor, Socket, Spares};
 
-use crate::http::{AnswerBody, Ceiling, LeasedBody, collect, discard, serve};
+use crate::http::{AnswerBody, Ceiling, LeasedBody, Tls, collect, discard, serve, serve_tls};
 
 const CEILING_BYTES: usize = 64 * 1024 * 1024;
 
@@ -109,6 +109,24 @@ pub(super) async fn serve_seen(
     let ceiling = Ceiling::new(CEILING_BYTES, Spares::default());
     let service = |request| answer(request, reactor.clone(), ceiling.clone(), seen.clone());
     serve(socket, reactor.clone(), service, stop).await;
+    look(&reactor, &ceiling, &seen).await;
+}
+
+/// The same behind TLS.
+pub(super) async fn serve_seen_tls(
+    socket: SimSocket,
+    tls: &Tls,
+    reactor: SimReactor,
+    stop: impl Future<Output = ()>,
+    seen: Rc<Seen>,
+) {
+    let ceiling = Ceiling::new(CEILING_BYTES, Spares::default());
+    let service = |request| answer(request, reactor.clone(), ceiling.clone(), seen.clone());
+    serve_tls(socket, tls, reactor.clone(), service, stop).await;
+    look(&reactor, &ceiling, &seen).await;
+}
+
+async fn look(reactor: &SimReactor, ceiling: &Ceiling, seen: &Seen) {
     // Requests of HTTP/2 are tasks of their own: they learn that the connection is over.
     reactor.yield_now().await;
     reactor.yield_now().await;
