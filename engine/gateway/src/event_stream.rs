@@ -15,7 +15,7 @@ const PRELUDE_BYTES: usize = 12;
 const CHECKSUM_BYTES: usize = 4;
 const HEADER_TEXT: u8 = 7;
 /// Room for the prelude, the headers of any frame of ours, and the last checksum.
-const FRAME_ROOM: usize = 256;
+pub(crate) const FRAME_ROOM: usize = 256;
 
 /// What a frame is; it decides the headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,10 +26,9 @@ pub(crate) enum FrameKind {
     Exception(&'static str),
 }
 
-/// Begins a frame in memory of its own, with room for `payload_bytes`. The payload is to be
-/// appended; [`close`] ends the frame.
-pub(crate) fn open(kind: FrameKind, payload_bytes: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(FRAME_ROOM + payload_bytes);
+/// Begins a frame in an empty buffer. The payload is to be appended; [`close`] ends the frame.
+pub(crate) fn open(kind: FrameKind, mut bytes: Vec<u8>) -> Vec<u8> {
+    assert!(bytes.is_empty(), "a frame begins at the beginning");
     bytes.extend_from_slice(&[0; PRELUDE_BYTES]);
     let (message, name, value) = match kind {
         FrameKind::Event(value) => ("event", ":event-type", value),
@@ -130,7 +129,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn frame(kind: FrameKind, payload: &[u8]) -> Vec<u8> {
-        let mut bytes = open(kind, payload.len());
+        let mut bytes = open(kind, Vec::new());
         bytes.extend_from_slice(payload);
         close(bytes)
     }

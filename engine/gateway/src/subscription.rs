@@ -11,26 +11,28 @@ use futures_util::stream::unfold;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use hyper::body::Bytes;
-use weir_protocol::batch::BatchError;
 use weir_protocol::limits::{KIB, MIB};
-use weir_protocol::model::{Offset, SequenceNumber, ShardIndex, Timestamp};
+use weir_protocol::model::{Offset, SequenceNumber, Timestamp};
 use weir_reactor::Reactor;
-use weir_stream::{Engine, Next, Place, ReadAnswer, Stream, Subscription, SubscriptionEnd};
+use weir_stream::{Engine, Next, Place, ReadAnswer, Shard, Stream, Subscription, SubscriptionEnd};
 
 use crate::action::record_list::{ListBounds, RecordList, child_shards};
 use crate::encoding::Encoding;
 use crate::error::{About, ErrorKind, ServiceError};
-use crate::event_stream::{self, FrameKind};
+use crate::event_stream::{self, FRAME_ROOM, FrameKind};
 use crate::http::{Ceiling, EventBody, leased};
 use crate::writer::Writer;
 
-/// Most bytes of data and keys in one event; a longer record comes alone.
-const EVENT_BYTES_MAX: u32 = MIB;
+/// Most bytes of data and keys in one event; a longer record comes alone. In base64, and with the
+/// names of its members, that is about a mebibyte.
+const EVENT_BYTES_MAX: u32 = 640 * KIB;
+/// Longest buffer that is asked for ahead.
+const BUFFER_BYTES: usize = MIB as usize;
 /// The same while half of the core's memory for bodies is taken: many clients may have stopped
 /// reading, each with an event on its way.
 const EVENT_BYTES_CROWDED: u32 = 64 * KIB;
-/// Room for an event's members beside its records, and for each record's beside its data.
-const EVENT_ROOM: usize = 512;
+/// Room for an event's frame and its members beside the records.
+const EVENT_ROOM: usize = FRAME_ROOM + 256;
 
 /// Where the frames come from.
 pub(crate) struct EventSource<R: Reactor> {
@@ -81,7 +83,8 @@ impl<R: Reactor> Events<R> {
         let bytes = match self.phase {
             Phase::Begin => {
                 self.phase = Phase::Running;
-                let mut bytes = event_stream::open(FrameKind::Event("initial-response"), 2);
+                let bytes = Vec::with_capacity(FRAME_ROOM);
+                let mut bytes = event_stream::open(FrameKind::Event("initial-response"), bytes);
                 bytes.extend_from_slice(b"{}");
                 event_stream::close(bytes)
             }
@@ -110,23 +113,31 @@ impl<R: Reactor> Events<R> {
         };
         match source.subscription.next(place).await? {
             Next::Quiet { behind_ms } => Ok(self.heartbeat(behind_ms)),
-            Next::Read(read) => {
-                let shard = self.shard();
-                let event = self.event(&read, bytes_max as usize);
-                event.map_err(|error| SubscriptionEnd::Damaged {
-                    text: format!("shard {shard}: {error}"),
-                })
-            }
+            Next::Read(read) => self.event(&read, bytes_max as usize),
         }
     }
 
-    fn shard(&self) -> ShardIndex {
-        self.source.subscription.subscriber().shard.index
+    fn shard(&self) -> &Shard {
+        let index = self.source.subscription.subscriber().shard.index;
+        let shard = self.source.stream.shard(index);
+        shard.expect("the stream is always one with this shard")
+    }
+
+    /// Takes the stream as it is now; false if it, or the shard, is gone.
+    fn refresh(&mut self) -> bool {
+        let shard = self.source.subscription.subscriber().shard;
+        let streams = self.source.engine.streams();
+        let found = streams.by_id(shard.stream);
+        let Some(found) = found.filter(|stream| stream.shard(shard.index).is_some()) else {
+            return false;
+        };
+        self.source.stream = Arc::clone(found);
+        true
     }
 
     /// An event that says only how far the client is.
     fn heartbeat(&mut self, behind_ms: u64) -> Vec<u8> {
-        let mut out = open_event(0);
+        let mut out = open_event(Vec::with_capacity(EVENT_ROOM));
         out.open_map().member("Records").open_list().close_list();
         self.write_progress(&mut out);
         let since_last = self.last_arrival.filter(|_| behind_ms > 0);
@@ -138,39 +149,47 @@ impl<R: Reactor> Events<R> {
     }
 
     /// An event with records, or with the end of the shard, or both.
-    fn event(&mut self, read: &ReadAnswer<R>, bytes_max: usize) -> Result<Vec<u8>, BatchError> {
-        let mut out = open_event(read.bytes().min(2 * bytes_max));
+    fn event(
+        &mut self,
+        read: &ReadAnswer<R>,
+        bytes_max: usize,
+    ) -> Result<Vec<u8>, SubscriptionEnd> {
+        let exists = self.refresh();
+        let room = EVENT_ROOM + read.bytes() * 3 / 2;
+        let spares = self.source.engine.spares();
+        let mut out = open_event(spares.take(room.min(BUFFER_BYTES)));
         let stream = Arc::clone(&self.source.stream);
-        let shard = stream.shard(self.shard());
-        let shard = shard.expect("who subscribed found the shard in this snapshot");
         let bounds = ListBounds {
             records_max: usize::MAX,
             bytes_max,
         };
-        let mut list = RecordList::new(shard, self.source.next, bounds);
+        let mut list = RecordList::new(&stream, self.shard(), self.source.next, bounds);
         out.open_map().member("Records").open_list();
         for chunk in read.chunks() {
-            list.write(chunk, &mut out)?;
+            let written = list.write(chunk, &mut out);
+            written.map_err(|error| SubscriptionEnd::Damaged {
+                text: format!("shard {}: {error}", self.shard().index),
+            })?;
         }
         out.close_list();
         self.source.subscription.gave(list.bytes as u64);
-        self.last_arrival = list.last_arrival.or(self.last_arrival);
-        self.source.next = if list.is_cut {
-            list.next
-        } else {
-            read.next().max(list.next)
-        };
-        if read.at_end() && !list.is_cut {
+        let (next, last_arrival) = (list.next, list.last_arrival);
+        let is_cut = list.is_cut;
+        self.last_arrival = last_arrival.or(self.last_arrival);
+        self.source.next = if is_cut { next } else { read.next().max(next) };
+        if read.at_end() && !is_cut {
+            if !exists {
+                let shard = self.source.subscription.subscriber().shard;
+                return Err(SubscriptionEnd::ShardGone { shard });
+            }
             self.phase = Phase::Over;
-            let streams = self.source.engine.streams();
-            let newest = streams.by_id(stream.id).unwrap_or(&stream);
-            child_shards(&mut out, newest, shard);
+            child_shards(&mut out, &stream, self.shard());
         } else {
             self.write_progress(&mut out);
         }
         let now = self.source.engine.wall();
-        let behind_ms = match list.last_arrival {
-            Some(arrival) if list.is_cut => now.millis_since(arrival),
+        let behind_ms = match last_arrival {
+            Some(arrival) if is_cut => now.millis_since(arrival),
             _ => read.behind_ms(),
         };
         out.member("MillisBehindLatest").number(behind_ms);
@@ -182,8 +201,7 @@ impl<R: Reactor> Events<R> {
     fn write_progress(&mut self, out: &mut Writer) {
         let now = self.source.engine.wall();
         self.told = self.told.max(now).max(self.last_arrival.unwrap_or(now));
-        let shard = self.source.stream.shard(self.shard());
-        let shard = shard.expect("who subscribed found the shard in this snapshot");
+        let shard = self.shard();
         let number =
             SequenceNumber::of_progress(shard.index, shard.created, self.source.next, self.told);
         out.member("ContinuationSequenceNumber")
@@ -213,9 +231,8 @@ impl<R: Reactor> Events<R> {
     }
 }
 
-fn open_event(record_bytes: usize) -> Writer {
-    let kind = FrameKind::Event("SubscribeToShardEvent");
-    let bytes = event_stream::open(kind, EVENT_ROOM + record_bytes * 3 / 2);
+fn open_event(buffer: Vec<u8>) -> Writer {
+    let bytes = event_stream::open(FrameKind::Event("SubscribeToShardEvent"), buffer);
     Writer::behind(Encoding::Json, bytes)
 }
 
@@ -225,7 +242,7 @@ fn failure(error: &ServiceError) -> Vec<u8> {
         ErrorKind::InternalFailure => "InternalFailureException",
         kind => kind.name(),
     };
-    let bytes = event_stream::open(FrameKind::Exception(name), EVENT_ROOM);
+    let bytes = event_stream::open(FrameKind::Exception(name), Vec::new());
     let mut out = Writer::behind(Encoding::Json, bytes);
     out.open_map();
     out.member("message")

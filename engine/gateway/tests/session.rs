@@ -1,8 +1,8 @@
 //! The AWS session over a real socket, real cores and a real disk, with a client of its own.
 //!
 //! Contents: `rig` (server and client), `aws` (what a user does), `bad` (what a broken client does),
-//! `cbor` (the same in CBOR), `refusals` (every refusal of every operation), `subscriber` and
-//! `fan_out` (SubscribeToShard).
+//! `cbor` (the same in CBOR), `refusals` (every refusal of every operation), `subscriber`, `fan_out`,
+//! `fan_out_http2` and `fan_out_speed` (SubscribeToShard).
 
 #![allow(
     clippy::disallowed_methods,
@@ -17,6 +17,10 @@ mod bad;
 mod cbor;
 #[path = "session/fan_out.rs"]
 mod fan_out;
+#[path = "session/fan_out_http2.rs"]
+mod fan_out_http2;
+#[path = "session/fan_out_speed.rs"]
+mod fan_out_speed;
 #[path = "session/refusals.rs"]
 mod refusals;
 #[path = "session/rig.rs"]

@@ -483,7 +483,8 @@ impl<R: Reactor> Engine<R> {
         &self.inner.log
     }
 
-    /// Waits until this core knows that `shard` is closed, or gone.
+    /// Waits until this core knows that `shard` is closed, and so its children, or that it is gone.
+    /// A reader may come to the end before this core works by the map that says so.
     pub(crate) async fn knows_end_of(&self, shard: ShardId) {
         loop {
             let seen = self.inner.news.count();
@@ -563,7 +564,7 @@ impl<R: Reactor> Engine<R> {
 
     /// Whether a shard of this core is metered; `None` if it is not one.
     pub(crate) fn is_metered(&self, shard: ShardId) -> Option<bool> {
-        self.with_homed(shard, |homed| homed.read.is_some())
+        self.with_homed(shard, |homed| homed.is_metered)
     }
 
     pub(crate) fn count(&self, act: impl FnOnce(&mut Counted)) {

@@ -110,15 +110,18 @@ impl<R: Reactor> Engine<R> {
         }
     }
 
-    /// Reads any shard, without a copy if it is this core's.
+    /// Reads any shard, without a copy if it is this core's. At the end of a shard
+    /// [`Engine::streams`] has its children.
     pub async fn read_in_place(&self, request: ReadRequest) -> Result<ReadAnswer<R>, ReadError> {
-        match self.reader_of(request.shard)? {
-            owner if owner == self.core() => self.read_here(&request).await.map(ReadAnswer::Here),
-            owner => {
-                let read = self.read_there(owner, request).await?;
-                Ok(ReadAnswer::There(read))
-            }
+        let shard = request.shard;
+        let read = match self.reader_of(shard)? {
+            owner if owner == self.core() => ReadAnswer::Here(self.read_here(&request).await?),
+            owner => ReadAnswer::There(self.read_there(owner, request).await?),
+        };
+        if read.at_end() {
+            self.knows_end_of(shard).await;
         }
+        Ok(read)
     }
 
     /// The offset that `from` means now.

@@ -108,7 +108,7 @@ impl Page<'_> {
             records_max: self.limit,
             bytes_max: ANSWER_BYTES_MAX,
         };
-        let mut list = RecordList::new(self.shard, self.from, bounds);
+        let mut list = RecordList::new(self.stream, self.shard, self.from, bounds);
         out.open_map().member("Records").open_list();
         for chunk in chunks {
             list.write(chunk, &mut out)?;

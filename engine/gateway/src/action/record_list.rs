@@ -20,6 +20,8 @@ pub(crate) struct ListBounds {
 #[derive(Debug)]
 pub(crate) struct RecordList<'l> {
     shard: &'l Shard,
+    /// Whether a key was set for the stream; it has no other effect.
+    is_encrypted: bool,
     bounds: ListBounds,
     records: usize,
     /// Bytes of data and keys written.
@@ -33,10 +35,11 @@ pub(crate) struct RecordList<'l> {
 }
 
 impl<'l> RecordList<'l> {
-    /// A list of records of `shard` from `from` on.
-    pub(crate) fn new(shard: &'l Shard, from: Offset, bounds: ListBounds) -> Self {
+    /// A list of records of `shard`, one of `stream`'s, from `from` on.
+    pub(crate) fn new(stream: &Stream, shard: &'l Shard, from: Offset, bounds: ListBounds) -> Self {
         Self {
             shard,
+            is_encrypted: stream.settings.encryption_key.is_some(),
             bounds,
             records: 0,
             bytes: 0,
@@ -86,6 +89,9 @@ impl<'l> RecordList<'l> {
                     Ok(key) => out.text(key),
                     Err(_) => out.text(&String::from_utf8_lossy(record.key)),
                 };
+            }
+            if self.is_encrypted {
+                out.member("EncryptionType").plain("KMS");
             }
             out.close_map();
         }

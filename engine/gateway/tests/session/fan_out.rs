@@ -21,12 +21,12 @@ fn quick() -> SubscriptionTimes {
     }
 }
 
-fn server(cores: usize) -> Server {
+pub(crate) fn server(cores: usize) -> Server {
     Server::start_with(cores, Duration::ZERO, quick())
 }
 
 /// An on-demand stream "s" of `shards` shards.
-fn create(client: &mut Client, shards: u32) {
+pub(crate) fn create(client: &mut Client, shards: u32) {
     let mode = json!({"StreamMode": "ON_DEMAND"});
     client.call(
         "CreateStream",
@@ -36,7 +36,7 @@ fn create(client: &mut Client, shards: u32) {
 }
 
 /// Registers a consumer of "s" and returns its ARN.
-fn register(server: &Server, name: &str) -> String {
+pub(crate) fn register(server: &Server, name: &str) -> String {
     let change = Change::RegisterConsumer {
         name: ConsumerName::new(name).unwrap(),
         tags: Tags::new(),
@@ -59,7 +59,7 @@ fn deregister(server: &Server, name: &str) {
 }
 
 /// Puts one record into shard `shard` of `shards`.
-fn put(client: &mut Client, shard: u32, shards: u32, data: &str) -> Value {
+pub(crate) fn put(client: &mut Client, shard: u32, shards: u32, data: &str) -> Value {
     let hash = u128::MAX / u128::from(shards) * u128::from(shard) + 7;
     let data = base64_simd::STANDARD.encode_to_string(data);
     client.call(
@@ -73,7 +73,7 @@ fn horizon() -> Value {
     json!({"Type": "TRIM_HORIZON"})
 }
 
-fn latest() -> Value {
+pub(crate) fn latest() -> Value {
     json!({"Type": "LATEST"})
 }
 
@@ -389,7 +389,7 @@ fn a_metered_shard_gives_two_mebibytes_a_second() {
     while records < 100 {
         let event = events.next().unwrap();
         let found = event.payload["Records"].as_array().unwrap().len();
-        assert!(found <= 10, "an event has a mebibyte at most");
+        assert!(found <= 7, "an event has 640 KiB at most");
         records += found;
         let told = event.payload["MillisBehindLatest"].as_u64().unwrap();
         behind = behind.max(told);

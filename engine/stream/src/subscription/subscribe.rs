@@ -96,14 +96,14 @@ impl<R: Reactor> Subscription<R> {
             given: self.given.take(),
             place,
         };
-        if self.owner == self.engine.core() {
-            return self.engine.deliver_here(&delivery).await;
-        }
-        let next = self.engine.deliver_there(self.owner, delivery).await?;
+        let next = if self.owner == self.engine.core() {
+            self.engine.deliver_here(&delivery).await?
+        } else {
+            self.engine.deliver_there(self.owner, delivery).await?
+        };
         if let Next::Read(read) = &next
             && read.at_end()
         {
-            // The children are to be found in what this core knows.
             self.engine.knows_end_of(self.subscriber.shard).await;
         }
         Ok(next)
