@@ -1,5 +1,6 @@
 //! The SDK's two clients through everything a program does with streams.
 
+use std::fs;
 use std::time::Duration;
 
 use super::program::java;
@@ -30,11 +31,33 @@ fn succeeds(victim: &Victim, arguments: &[&str]) {
     print!("{}", ran.succeeded().text());
 }
 
+/// What both clients can do by now.
+const PARTS: [&str; 4] = ["records", "places", "largest", "throttled"];
+
 #[test]
 fn the_synchronous_client() {
-    over_http(
-        "java-sync",
-        &["SdkSession", "sync"],
-        &["records", "places", "largest", "throttled"],
-    );
+    over_http("java-sync", &["SdkSession", "sync"], &PARTS);
+}
+
+#[test]
+fn the_asynchronous_client() {
+    over_http("java-async", &["SdkSession", "async"], &PARTS);
+}
+
+#[test]
+fn signatures_are_verified() {
+    let folder = temporary("java-signed");
+    let keys = folder.path().join("keys");
+    let text = "[java]\naws_access_key_id = JAVAKEY\naws_secret_access_key = s+e/c=ret\n";
+    fs::write(&keys, text).expect("the test's folder can be written");
+    let setup = Setup::new(folder.path()).with("--auth", "verify");
+    let victim = setup
+        .with("--keys", keys.to_str().expect("a path of ours"))
+        .start();
+    let endpoint = format!("http://{}", victim.http);
+    for kind in ["sync", "async"] {
+        let arguments = ["SignedSession", kind, &endpoint, "JAVAKEY", "s+e/c=ret"];
+        succeeds(&victim, &arguments);
+    }
+    victim.stop();
 }
