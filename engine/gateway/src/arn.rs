@@ -47,7 +47,6 @@ pub(crate) fn stream_name(arn: &str) -> Option<&str> {
 }
 
 /// The ARN of a registered consumer.
-#[allow(dead_code, reason = "registering comes with its operation")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConsumerArn<'a> {
     pub(crate) stream: StreamArn<'a>,

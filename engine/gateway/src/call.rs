@@ -7,7 +7,7 @@ use std::sync::Arc;
 use weir_protocol::limits::RECORD_BYTES_MAX;
 use weir_protocol::model::Timestamp;
 use weir_reactor::Reactor;
-use weir_stream::{ControlError, Engine, RecordDistribution, Stream};
+use weir_stream::{Change, Changed, Consumer, ControlError, Engine, RecordDistribution, Stream};
 
 use crate::encoding::Encoding;
 use crate::error::{About, ServiceError};
@@ -83,6 +83,29 @@ impl<R: Reactor> Call<'_, R> {
         } else {
             Err(self.about(name).not_found())
         }
+    }
+
+    /// The consumer of this name, in any state; if a second is given, it must be the one it was
+    /// registered in.
+    pub(crate) fn consumer(
+        &self,
+        stream: &Stream,
+        name: &str,
+        created_secs: Option<u64>,
+    ) -> Result<Consumer, ServiceError> {
+        let same_time = |secs, consumer: &Consumer| secs == consumer.created.as_secs();
+        let found = stream.consumer(name);
+        found
+            .filter(|consumer| created_secs.is_none_or(|secs| same_time(secs, consumer)))
+            .cloned()
+            .ok_or_else(|| self.about(stream.name.as_str()).consumer_not_found(name))
+    }
+
+    /// Changes the stream of this name.
+    pub(crate) async fn change(&self, name: &str, change: Change) -> Result<Changed, ServiceError> {
+        let stream = self.stream(name)?;
+        let changed = self.engine.change_stream(&stream.name, change).await;
+        changed.map_err(|error| self.control_refused(name, &error))
     }
 
     /// AWS's words for a refused change.

@@ -279,7 +279,8 @@ impl About<'_> {
         )
     }
 
-    fn provisioned(self) -> ServiceError {
+    /// Something that only on-demand streams have.
+    pub(crate) fn provisioned(self) -> ServiceError {
         ServiceError::new(
             ErrorKind::Validation,
             format!(

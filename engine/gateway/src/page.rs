@@ -77,6 +77,34 @@ impl ShardPage {
     }
 }
 
+/// Where a list of consumers goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConsumerPage {
+    pub(crate) stream: StreamId,
+    /// Name of the last consumer returned.
+    pub(crate) after: String,
+}
+
+impl ConsumerPage {
+    /// The token for it, made at `now`.
+    pub(crate) fn seal(&self, seal: &Seal, now: Timestamp, nonce: u64) -> String {
+        let mut payload = Vec::new();
+        Writer::new(&mut payload)
+            .u64(self.stream.get())
+            .raw(self.after.as_bytes());
+        seal.close(TokenKind::ConsumerPage, now, nonce, &payload)
+    }
+
+    /// Reads a token that is at most five minutes old.
+    pub(crate) fn open(seal: &Seal, token: &str, now: Timestamp) -> Result<Self, ServiceError> {
+        let payload = open(seal, TokenKind::ConsumerPage, token, now)?;
+        let mut payload = Reader::new(&payload);
+        let stream = StreamId::new(payload.u64().map_err(|_| invalid())?);
+        let after = String::from_utf8(payload.rest().to_vec()).map_err(|_| invalid())?;
+        Ok(Self { stream, after })
+    }
+}
+
 /// The token for the streams after `name`.
 pub(crate) fn seal_stream_page(seal: &Seal, name: &str, now: Timestamp, nonce: u64) -> String {
     seal.close(TokenKind::StreamPage, now, nonce, name.as_bytes())
@@ -147,6 +175,13 @@ mod tests {
         }
         let token = seal_stream_page(&seal, "logs", NOW, 1);
         assert_eq!(open_stream_page(&seal, &token, NOW), Ok("logs".to_owned()));
+        let page = ConsumerPage {
+            stream: StreamId::new(4),
+            after: "app".to_owned(),
+        };
+        let token = page.seal(&seal, NOW, 1);
+        assert_eq!(ConsumerPage::open(&seal, &token, NOW), Ok(page));
+        assert!(open_stream_page(&seal, &token, NOW).is_err());
         let error = ShardPage::open(&seal, "x", NOW).unwrap_err();
         assert_eq!(error.text.unwrap(), "Invalid NextToken.");
     }

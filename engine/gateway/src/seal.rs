@@ -40,6 +40,8 @@ pub(crate) enum TokenKind {
     ShardPage = 2,
     /// A page of streams.
     StreamPage = 3,
+    /// A page of consumers.
+    ConsumerPage = 4,
 }
 
 /// A token that was opened.

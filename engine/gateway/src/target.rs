@@ -39,9 +39,74 @@ impl Operation {
                 let events = action::subscribe_to_shard::answer(call, members).await;
                 return events.map(Reply::Events);
             }
-            _ => Err(self.not_here()),
+            _ => self.run_setting(call, members).await,
         };
         body.map(Reply::Body)
+    }
+
+    /// Runs an action about what streams, consumers and the account are told.
+    async fn run_setting<R: Reactor>(
+        self,
+        call: Call<'_, R>,
+        members: Members<'_>,
+    ) -> Result<Vec<u8>, ServiceError> {
+        match self {
+            Self::AddTagsToStream => action::add_tags_to_stream::answer(call, members).await,
+            Self::DecreaseStreamRetentionPeriod => {
+                action::decrease_stream_retention_period::answer(call, members).await
+            }
+            Self::DeleteResourcePolicy => {
+                action::delete_resource_policy::answer(call, members).await
+            }
+            Self::DeregisterStreamConsumer => {
+                action::deregister_stream_consumer::answer(call, members).await
+            }
+            Self::DescribeAccountSettings => Ok(action::describe_account_settings::answer(&call)),
+            Self::DescribeLimits => Ok(action::describe_limits::answer(&call)),
+            Self::DescribeStreamConsumer => action::describe_stream_consumer::answer(call, members),
+            Self::DisableEnhancedMonitoring => {
+                action::disable_enhanced_monitoring::answer(call, members).await
+            }
+            Self::EnableEnhancedMonitoring => {
+                action::enable_enhanced_monitoring::answer(call, members).await
+            }
+            Self::GetResourcePolicy => action::get_resource_policy::answer(call, members),
+            Self::IncreaseStreamRetentionPeriod => {
+                action::increase_stream_retention_period::answer(call, members).await
+            }
+            Self::ListStreamConsumers => action::list_stream_consumers::answer(call, members),
+            Self::ListTagsForResource => action::list_tags_for_resource::answer(call, members),
+            Self::ListTagsForStream => action::list_tags_for_stream::answer(call, members),
+            Self::PutResourcePolicy => action::put_resource_policy::answer(call, members).await,
+            Self::RegisterStreamConsumer => {
+                action::register_stream_consumer::answer(call, members).await
+            }
+            Self::RemoveTagsFromStream => {
+                action::remove_tags_from_stream::answer(call, members).await
+            }
+            Self::StartStreamEncryption => {
+                action::start_stream_encryption::answer(call, members).await
+            }
+            Self::StopStreamEncryption => {
+                action::stop_stream_encryption::answer(call, members).await
+            }
+            Self::TagResource => action::tag_resource::answer(call, members).await,
+            Self::UntagResource => action::untag_resource::answer(call, members).await,
+            Self::UpdateAccountSettings => {
+                action::update_account_settings::answer(call, members).await
+            }
+            Self::UpdateMaxRecordSize => {
+                action::update_max_record_size::answer(call, members).await
+            }
+            Self::UpdateStreamMode => action::update_stream_mode::answer(call, members).await,
+            Self::UpdateStreamRecordDistributionStrategy => {
+                action::update_stream_record_distribution_strategy::answer(call, members).await
+            }
+            Self::UpdateStreamWarmThroughput => {
+                action::update_stream_warm_throughput::answer(call, members).await
+            }
+            _ => Err(self.not_here()),
+        }
     }
 
     /// The refusal of an operation that this server does not have; never a success that is none.

@@ -2,7 +2,8 @@
 //!
 //! Contents: `rig` (server and client), `aws` (what a user does), `bad` (what a broken client does),
 //! `cbor` (the same in CBOR), `refusals` (every refusal of every operation), `subscriber`, `fan_out`,
-//! `fan_out_http2` and `fan_out_speed` (SubscribeToShard).
+//! `fan_out_http2` and `fan_out_speed` (SubscribeToShard), `settings` (tags, consumers and stored
+//! settings).
 
 #![allow(
     clippy::disallowed_methods,
@@ -25,6 +26,8 @@ mod fan_out_speed;
 mod refusals;
 #[path = "session/rig.rs"]
 mod rig;
+#[path = "session/settings.rs"]
+mod settings;
 #[path = "session/speed.rs"]
 mod speed;
 #[path = "session/subscriber.rs"]

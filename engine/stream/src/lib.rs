@@ -34,6 +34,7 @@ mod subscription;
 
 pub use boot::{ControlStop, Opened, open_in};
 pub use catalog::control::ControlPlane;
+pub use catalog::model::FOLDER_SHARDS_MAX;
 pub use consumer::{Consumer, ConsumerStatus};
 pub use engine::Engine;
 pub use error::{AppendError, ControlError, OpenFolderError, ReadError};

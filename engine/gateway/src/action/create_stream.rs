@@ -1,12 +1,13 @@
 //! `CreateStream`.
 
-use weir_protocol::limits::STREAM_SHARDS_MAX;
+use weir_protocol::limits::{KIB, STREAM_SHARDS_MAX};
 use weir_protocol::model::{StreamMode, StreamName};
 use weir_reactor::Reactor;
-use weir_stream::{CreateStream, StreamSettings};
+use weir_stream::{CreateStream, RecordDistribution, StreamSettings};
 
+use super::tags;
 use crate::call::Call;
-use crate::error::{ServiceError, shard_limit};
+use crate::error::{About, ServiceError, shard_limit};
 use crate::member::Members;
 
 /// Shards of an on-demand stream when it starts (AWS: 4 MB/s).
@@ -47,6 +48,29 @@ fn read(members: Members<'_>) -> Result<Request, ServiceError> {
     Ok(Request { name, shards, mode })
 }
 
+fn settings(
+    members: Members<'_>,
+    mode: StreamMode,
+    about: About<'_>,
+) -> Result<StreamSettings, ServiceError> {
+    let warm = members.integer("WarmThroughputMiBps");
+    if warm.is_some() && mode != StreamMode::OnDemand {
+        return Err(about.provisioned());
+    }
+    let default = StreamSettings::default();
+    let size = members.integer("MaxRecordSizeInKiB");
+    let strategy = members.text("RecordDistributionStrategy");
+    Ok(StreamSettings {
+        tags: tags::read(members, about)?,
+        warm_throughput_mibps: warm.map(|mibps| mibps as u32),
+        record_bytes_max: size.map_or(default.record_bytes_max, |size| size as u32 * KIB),
+        distribution: strategy
+            .and_then(RecordDistribution::from_aws_name)
+            .unwrap_or_default(),
+        ..default
+    })
+}
+
 /// Makes the stream; the answer is empty, and the stream may still be CREATING then.
 pub(crate) async fn answer<R: Reactor>(
     call: Call<'_, R>,
@@ -69,13 +93,14 @@ pub(crate) async fn answer<R: Reactor>(
             request.shards,
         ));
     }
+    let settings = settings(members, request.mode, call.about(name))?;
     let create = CreateStream {
         name: request.name.clone(),
         shards: request.shards,
         mode: request.mode,
         retention_ms: None,
         retain_bytes: None,
-        settings: StreamSettings::default(),
+        settings,
     };
     match call.engine.create_stream(create).await {
         Ok(_stream) => Ok(Vec::new()),

@@ -1,6 +1,6 @@
 //! `DescribeStreamSummary`.
 
-use weir_protocol::limits::{KIB, RECORD_BYTES_MAX};
+use weir_protocol::limits::KIB;
 use weir_protocol::model::StreamStatus;
 use weir_reactor::Reactor;
 
@@ -25,9 +25,18 @@ pub(crate) fn answer<R: Reactor>(
     shape::stream_members(&mut out, &stream, call.identity);
     shape::description_members(&mut out, &stream);
     out.member("OpenShardCount").number(open as u64);
-    out.member("ConsumerCount").number(0);
+    out.member("ConsumerCount")
+        .number(stream.consumers.len() as u64);
+    let settings = &stream.settings;
+    if let Some(mibps) = settings.warm_throughput_mibps {
+        shape::warm_throughput(&mut out, mibps, mibps);
+    }
     out.member("MaxRecordSizeInKiB")
-        .number(u64::from(RECORD_BYTES_MAX / KIB));
+        .number(u64::from(settings.record_bytes_max / KIB));
+    out.member("RecordDistributionStrategy")
+        .plain(settings.distribution.aws_name());
+    out.member("ChannelCount").number(0);
+    out.member("QueueCount").number(0);
     out.close_map().close_map();
     Ok(out.into_bytes())
 }

@@ -1,9 +1,9 @@
 //! Structures that several answers share.
 
 use weir_protocol::model::SequenceNumber;
-use weir_stream::{Shard, Stream};
+use weir_stream::{Consumer, Shard, Stream};
 
-use crate::arn::StreamArn;
+use crate::arn::{ConsumerArn, StreamArn};
 use crate::identity::Identity;
 use crate::writer::Writer;
 
@@ -11,14 +11,7 @@ const HOUR_MS: u64 = 3_600_000;
 
 /// `StreamName`, `StreamARN`, `StreamStatus`, `StreamModeDetails`, `StreamCreationTimestamp`.
 pub(super) fn stream_members(out: &mut Writer, stream: &Stream, identity: &Identity) {
-    let name = stream.name.as_str();
-    let arn = StreamArn {
-        region: &identity.region,
-        account: &identity.account,
-        stream: name,
-    };
-    out.member("StreamName").plain(name);
-    out.member("StreamARN").plain(arn);
+    stream_names(out, stream, identity);
     out.member("StreamStatus").plain(stream.status.aws_name());
     out.member("StreamModeDetails").open_map();
     out.member("StreamMode").plain(stream.mode.aws_name());
@@ -26,14 +19,71 @@ pub(super) fn stream_members(out: &mut Writer, stream: &Stream, identity: &Ident
     out.member("StreamCreationTimestamp").time(stream.created);
 }
 
+/// `StreamName` and `StreamARN`.
+pub(super) fn stream_names(out: &mut Writer, stream: &Stream, identity: &Identity) {
+    out.member("StreamName").plain(&stream.name);
+    stream_arn(out, stream, identity);
+}
+
+/// `StreamARN`.
+pub(super) fn stream_arn(out: &mut Writer, stream: &Stream, identity: &Identity) {
+    out.member("StreamARN").plain(arn_of(stream, identity));
+}
+
+fn arn_of<'a>(stream: &'a Stream, identity: &'a Identity) -> StreamArn<'a> {
+    StreamArn {
+        region: &identity.region,
+        account: &identity.account,
+        stream: stream.name.as_str(),
+    }
+}
+
+/// What all answers about a consumer say.
+pub(super) fn consumer_members(
+    out: &mut Writer,
+    stream: &Stream,
+    consumer: &Consumer,
+    identity: &Identity,
+) {
+    let arn = ConsumerArn {
+        stream: arn_of(stream, identity),
+        consumer: consumer.name.as_str(),
+        registered_secs: consumer.created.as_secs(),
+    };
+    out.member("ConsumerName").plain(&consumer.name);
+    out.member("ConsumerARN").plain(arn);
+    out.member("ConsumerStatus")
+        .plain(consumer.status.aws_name());
+    out.member("ConsumerCreationTimestamp")
+        .time(consumer.created);
+}
+
+/// `WarmThroughput`: what is aimed at, and what is held ready.
+pub(super) fn warm_throughput(out: &mut Writer, target_mibps: u32, current_mibps: u32) {
+    out.member("WarmThroughput").open_map();
+    out.member("TargetMiBps").number(u64::from(target_mibps));
+    out.member("CurrentMiBps").number(u64::from(current_mibps));
+    out.close_map();
+}
+
 /// What both descriptions have beyond [`stream_members`]. Retention is shown in whole hours, at
 /// least one, though a stream may keep its records for seconds.
 pub(super) fn description_members(out: &mut Writer, stream: &Stream) {
     out.member("RetentionPeriodHours")
         .number(stream.retention_ms.div_ceil(HOUR_MS));
-    out.member("EncryptionType").plain("NONE");
+    match &stream.settings.encryption_key {
+        None => drop(out.member("EncryptionType").plain("NONE")),
+        Some(key) => {
+            out.member("EncryptionType").plain("KMS");
+            out.member("KeyId").text(key);
+        }
+    }
     out.member("EnhancedMonitoring").open_list().open_map();
-    out.member("ShardLevelMetrics").open_list().close_list();
+    out.member("ShardLevelMetrics").open_list();
+    for name in stream.settings.monitoring.names() {
+        out.plain(name);
+    }
+    out.close_list();
     out.close_map().close_list();
 }
 

@@ -24,7 +24,7 @@ use crate::shard::routing::Routes;
 use crate::stream::{Shard, Stream, Streams};
 
 /// Most shards of one folder, over all streams: each costs a few KiB of memory.
-pub(crate) const FOLDER_SHARDS_MAX: u32 = 50_000;
+pub const FOLDER_SHARDS_MAX: u32 = 50_000;
 
 /// All streams, as committed.
 #[derive(Debug)]
