@@ -35,6 +35,8 @@ const PLAIN_JSON: &str = "application/json";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const EXTENDED_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+/// Names a protocol of AWS's newer services, which this API is not spoken in.
+const OTHER_PROTOCOL: HeaderName = HeaderName::from_static("smithy-protocol");
 const EXPOSED: &str = "x-amzn-RequestId,x-amzn-ErrorType,x-amz-request-id,x-amz-id-2,\
                        x-amzn-ErrorMessage,Date";
 /// How long a browser may remember a preflight's answer, in seconds.
@@ -216,6 +218,9 @@ impl<R: Reactor> Shared<R> {
         let content_type = content_type(&head.headers);
         let target = text(&head.headers, &TARGET);
         let operation = Operation::of_target(target);
+        if head.headers.contains_key(OTHER_PROTOCOL) {
+            return unknown_operation();
+        }
         if let Some(refusal) = refuse_form(content_type, target, operation, body.is_empty()) {
             return refusal;
         }
@@ -402,7 +407,7 @@ fn refuse_form(
         .split_once('.')
         .is_some_and(|(a, b)| !a.is_empty() && !b.is_empty());
     Some(if names_one {
-        Answer::bare(StatusCode::NOT_FOUND, "<UnknownOperationException/>\n")
+        unknown_operation()
     } else {
         access_denied()
     })
@@ -420,6 +425,10 @@ fn unread(encoding: Encoding, error: CollectError) -> Answer {
         }
     }
     .closing()
+}
+
+fn unknown_operation() -> Answer {
+    Answer::bare(StatusCode::NOT_FOUND, "<UnknownOperationException/>\n")
 }
 
 fn access_denied() -> Answer {

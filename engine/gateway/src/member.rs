@@ -298,7 +298,7 @@ fn echo(text: &str) -> String {
 /// Decoded length of base64 that was checked.
 fn decoded_bytes(text: &[u8]) -> usize {
     let padding = text.iter().rev().take_while(|b| **b == b'=').count();
-    text.len() / 4 * 3 - padding
+    (text.len() / 4 * 3).saturating_sub(padding)
 }
 
 /// Says what is wrong with base64 that did not decode.

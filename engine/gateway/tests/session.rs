@@ -1,9 +1,9 @@
 //! The AWS session over a real socket, real cores and a real disk, with a client of its own.
 //!
 //! Contents: `rig` (server and client), `aws` (what a user does), `bad` (what a broken client does),
-//! `cbor` (the same in CBOR), `refusals` (every refusal of every operation), `subscriber`, `fan_out`,
-//! `fan_out_http2` and `fan_out_speed` (SubscribeToShard), `settings` (tags, consumers and stored
-//! settings).
+//! `cbor` (the same in CBOR), `refusals` (every refusal of every operation), `records` (what a record
+//! may be, by its stream), `settings` (tags, consumers and stored settings), `subscriber`, `fan_out`,
+//! `fan_out_http2` and `fan_out_speed` (SubscribeToShard).
 
 #![allow(
     clippy::disallowed_methods,
@@ -22,6 +22,8 @@ mod fan_out;
 mod fan_out_http2;
 #[path = "session/fan_out_speed.rs"]
 mod fan_out_speed;
+#[path = "session/records.rs"]
+mod records;
 #[path = "session/refusals.rs"]
 mod refusals;
 #[path = "session/rig.rs"]

@@ -12,6 +12,7 @@ use crate::call::Call;
 use crate::error::ServiceError;
 use crate::iterator::ShardIterator;
 use crate::member::Members;
+use crate::stream_reference::StreamReference;
 use crate::writer::Writer;
 
 /// Records of an answer when the client asks for no number (AWS API reference).
@@ -32,6 +33,12 @@ pub(crate) async fn answer<R: Reactor>(
     let limit = limit.map_or(RECORDS_DEFAULT, |limit| limit as usize);
     let token = token.unwrap_or_default();
     let iterator = ShardIterator::open(call.seal, token, call.now())?;
+    let named = StreamReference::read(members);
+    if !named.is_absent() && named.resolve()? != iterator.name.as_str() {
+        return Err(ServiceError::invalid_argument(
+            "StreamARN and ShardIterator must identify the same stream.",
+        ));
+    }
     let index = iterator.shard.index;
     let missing = || call.about(iterator.name.as_str()).missing_shard(index);
     let streams = call.engine.streams();

@@ -169,3 +169,16 @@ fn the_session_in_cbor() {
     assert!((created..created + 600_000).contains(&arrival));
     assert_eq!(page["MillisBehindLatest"], 0);
 }
+
+#[test]
+fn the_newer_protocol_in_cbor_is_not_spoken() {
+    let server = Server::start(1, Duration::ZERO);
+    let mut client = server.connect();
+    let reply = client.exchange(
+        b"POST /service/Kinesis_20131202/operation/ListStreams HTTP/1.1\r\nHost: a\r\n\
+          smithy-protocol: rpc-v2-cbor\r\nContent-Type: application/cbor\r\n\
+          Content-Length: 2\r\n\r\n\xbf\xff",
+    );
+    assert_eq!(reply.status, 404);
+    assert_eq!(reply.body, b"<UnknownOperationException/>\n");
+}
