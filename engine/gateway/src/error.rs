@@ -2,7 +2,7 @@
 //!
 //! Owns: what a client's SDK decides its retries by. Never: 429, which no Kinesis client knows.
 
-use weir_protocol::model::{ConsumerName, ShardIndex, StreamStatus};
+use weir_protocol::model::{ConsumerName, HashKeyRange, ShardIndex, StreamStatus};
 use weir_stream::{AppendError, ControlError, ReadError, SubscribeError, Subscriber};
 
 use crate::encoding::Encoding;
@@ -316,6 +316,52 @@ impl About<'_> {
         ))
     }
 
+    /// A shard that a split or merge names and the stream does not have.
+    pub(crate) fn shard_not_found(self, shard: ShardIndex) -> ServiceError {
+        self.unresolved_shard(&shard.to_string())
+    }
+
+    fn shard_closed(self, shard: ShardIndex) -> ServiceError {
+        ServiceError::invalid_argument(format!(
+            "Shard {shard} in stream {} under account {} has already been merged or split, and \
+             thus is not eligible for merging or splitting.",
+            self.stream, self.account
+        ))
+    }
+
+    fn not_adjacent(self, shard: ShardIndex, adjacent: ShardIndex) -> ServiceError {
+        ServiceError::invalid_argument(format!(
+            "Shards {shard} and {adjacent} in stream {} under account {} are not an adjacent pair \
+             of shards eligible for merging",
+            self.stream, self.account
+        ))
+    }
+
+    /// A hash key that a shard cannot be split at, in the client's own digits.
+    pub(crate) fn split_key(
+        self,
+        shard: ShardIndex,
+        key: impl std::fmt::Display,
+        range: HashKeyRange,
+    ) -> ServiceError {
+        ServiceError::invalid_argument(format!(
+            "NewStartingHashKey {key} used in SplitShard() on shard {shard} in stream {} under \
+             account {} is not both greater than one plus the shard's StartingHashKey {} and less \
+             than the shard's EndingHashKey {}.",
+            self.stream, self.account, range.start, range.end
+        ))
+    }
+
+    fn on_demand(self) -> ServiceError {
+        ServiceError::new(
+            ErrorKind::Validation,
+            format!(
+                "Request is invalid. Stream {} under account {} is in On-Demand mode.",
+                self.stream, self.account
+            ),
+        )
+    }
+
     /// Words of ours, where AWS's are not known.
     fn sentence(error: &ControlError) -> String {
         let mut text = error.to_string();
@@ -349,7 +395,23 @@ impl About<'_> {
             ControlError::ConsumerNotFound { consumer, .. } => {
                 self.consumer_not_found(consumer.as_str())
             }
-            ControlError::ModeChangedOften { .. }
+            ControlError::ShardNotFound { shard, .. } => self.shard_not_found(*shard),
+            ControlError::ShardClosed { shard, .. } => self.shard_closed(*shard),
+            ControlError::NotAdjacent {
+                shard, adjacent, ..
+            } => self.not_adjacent(*shard, *adjacent),
+            ControlError::SplitKey {
+                shard, at, range, ..
+            } => self.split_key(*shard, at, *range),
+            ControlError::OnDemand { .. } => self.on_demand(),
+            ControlError::ScaledUpTooFar { current, target } => {
+                scaled_too_far("up over double", *current, *target)
+            }
+            ControlError::ScaledDownTooFar { current, target } => {
+                scaled_too_far("down over half of", *current, *target)
+            }
+            ControlError::TooManyCountUpdates { .. }
+            | ControlError::ModeChangedOften { .. }
             | ControlError::TooManyConsumers { .. }
             | ControlError::TooManyConsumersCreating { .. } => {
                 ServiceError::new(ErrorKind::LimitExceeded, Self::sentence(error))
@@ -367,6 +429,13 @@ impl About<'_> {
             other => ServiceError::internal(other.to_string()),
         }
     }
+}
+
+fn scaled_too_far(how: &str, current: u32, target: u32) -> ServiceError {
+    ServiceError::invalid_argument(format!(
+        "UpdateShardCount cannot scale {how} your current open shard count. Current open shard \
+         count: {current} Target shard count: {target}"
+    ))
 }
 
 /// More shards than there may be; clients read the two numbers from this text.

@@ -33,12 +33,15 @@ impl Operation {
             Self::GetShardIterator => action::get_shard_iterator::answer(call, members).await,
             Self::ListShards => action::list_shards::answer(call, members),
             Self::ListStreams => action::list_streams::answer(call, members),
+            Self::MergeShards => action::merge_shards::answer(call, members).await,
             Self::PutRecord => action::put_record::answer(call, members).await,
             Self::PutRecords => action::put_records::answer(call, members).await,
+            Self::SplitShard => action::split_shard::answer(call, members).await,
             Self::SubscribeToShard => {
                 let events = action::subscribe_to_shard::answer(call, members).await;
                 return events.map(Reply::Events);
             }
+            Self::UpdateShardCount => action::update_shard_count::answer(call, members).await,
             _ => self.run_setting(call, members).await,
         };
         body.map(Reply::Body)

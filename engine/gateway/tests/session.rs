@@ -2,7 +2,8 @@
 //!
 //! Contents: `rig` (server and client), `aws` (what a user does), `bad` (what a broken client does),
 //! `cbor` (the same in CBOR), `refusals` (every refusal of every operation), `records` (what a record
-//! may be, by its stream), `settings` (tags, consumers and stored settings), `subscriber`, `fan_out`,
+//! may be, by its stream), `reshard` (shards that are split and
+//! merged), `settings` (tags, consumers and stored settings), `subscriber`, `fan_out`,
 //! `fan_out_http2` and `fan_out_speed` (SubscribeToShard).
 
 #![allow(
@@ -26,6 +27,8 @@ mod fan_out_speed;
 mod records;
 #[path = "session/refusals.rs"]
 mod refusals;
+#[path = "session/reshard.rs"]
+mod reshard;
 #[path = "session/rig.rs"]
 mod rig;
 #[path = "session/settings.rs"]

@@ -61,8 +61,10 @@ pub(crate) async fn answer<R: Reactor>(
         let about = call.about(iterator.name.as_str());
         about.read_refused(index, &error)
     })?;
+    // A shard that ended while it was read has children that are newer than the look above.
+    let streams = call.engine.streams();
     let page = Page {
-        stream,
+        stream: streams.by_id(iterator.shard.stream).unwrap_or(stream),
         shard,
         from: iterator.offset,
         limit,

@@ -121,9 +121,8 @@ fn filter_of(
     resolve: impl Fn(&str) -> Result<ShardIndex, ServiceError>,
 ) -> Result<(Filter, Option<ShardIndex>), ServiceError> {
     let kind = member.kind.unwrap_or_default();
-    // What the stream was before it had shards, or has forgotten, is as at the horizon.
-    let first = stream.shards.first().map_or(stream.created, |s| s.created);
-    let horizon = now.minus_millis(stream.retention_ms).max(first);
+    // A time before the stream, or one that it has forgotten, is as at the horizon.
+    let horizon = now.minus_millis(stream.retention_ms).max(stream.created);
     let time = || match member.time_ms {
         Some(millis) => {
             let since_1970 = u64::try_from(millis).unwrap_or(0);
@@ -155,7 +154,7 @@ fn passes(shard: &Shard, filter: Filter) -> bool {
     match filter {
         Filter::All => true,
         Filter::Open => shard.closed.is_none(),
-        Filter::OpenAt(at) => shard.created <= at && open_until(at),
+        Filter::OpenAt(at) => shard.opened <= at && open_until(at),
         Filter::From(at) => open_until(at),
     }
 }
@@ -234,14 +233,14 @@ mod tests {
             at: LATER,
             next: Offset::ZERO,
         });
-        stream.shards[2].created = Timestamp::from_millis(LATER.as_millis() + 1_000);
+        stream.shards[2].opened = Timestamp::from_millis(LATER.as_millis() + 1_000);
         let all = |filter| names(&stream, None, filter, 9).0;
         assert_eq!(all(Filter::All), [0, 1, 2]);
         assert_eq!(all(Filter::Open), [1, 2]);
         assert_eq!(all(Filter::OpenAt(shape::example::CREATED)), [0, 1]);
         assert_eq!(all(Filter::OpenAt(LATER)), [0, 1]);
-        assert_eq!(all(Filter::OpenAt(stream.shards[2].created)), [1, 2]);
-        assert_eq!(all(Filter::From(stream.shards[2].created)), [1, 2]);
+        assert_eq!(all(Filter::OpenAt(stream.shards[2].opened)), [1, 2]);
+        assert_eq!(all(Filter::From(stream.shards[2].opened)), [1, 2]);
         assert_eq!(all(Filter::From(shape::example::CREATED)), [0, 1, 2]);
     }
 

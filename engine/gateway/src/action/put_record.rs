@@ -1,11 +1,11 @@
 //! `PutRecord`: one record, stored before it is answered.
 
 use weir_protocol::batch::{BatchBuilder, ProducerMark};
-use weir_protocol::model::{SequenceNumber, Timestamp};
+use weir_protocol::model::{SequenceNumber, ShardId, Timestamp};
 use weir_reactor::Reactor;
-use weir_stream::ShardBatch;
+use weir_stream::{AppendError, ShardBatch, Stream};
 
-use super::record::{SentRecord, any_hash_key};
+use super::record::{ROUTES_MAX, SentRecord, any_hash_key};
 use super::shape;
 use crate::call::{Call, spreads};
 use crate::error::{About, ServiceError};
@@ -32,23 +32,20 @@ pub(crate) async fn answer<R: Reactor>(
     }
 
     members.refuse_dry_run()?;
-    let shard = stream.route(hash_key);
-    let id = stream.shard_id(shard.index);
-    let mut bytes = Vec::with_capacity(128 + record.weight());
-    let mut batch = BatchBuilder::new(&mut bytes, id, stream.map_version, ProducerMark::default());
-    if let Some(data) = record.data {
-        batch
-            .push_with(record.key.unwrap_or_default(), data.bytes(), |out| {
-                data.decode_into(out);
-            })
-            .map_err(|full| ServiceError::internal(full.to_string()))?;
-    }
-    batch.finish();
-    let batches = vec![ShardBatch { shard: id, bytes }];
-    let stored = match call.engine.append(batches).await.pop() {
-        Some(Ok(stored)) => stored,
-        Some(Err(error)) => return Err(call.about(name).append_refused(shard.index, &error)),
-        None => return Err(ServiceError::internal("the append was not answered")),
+    let mut stream = stream;
+    let mut routes = 0;
+    let (shard, stored) = loop {
+        let shard = stream.route(hash_key).clone();
+        let batch = batch_of(&record, stream.shard_id(shard.index), &stream)?;
+        routes += 1;
+        match call.engine.append(vec![batch]).await.pop() {
+            Some(Ok(stored)) => break (shard, stored),
+            // It was split or merged: its children take the key.
+            Some(Err(AppendError::ShardClosed { .. })) if routes < ROUTES_MAX => {}
+            Some(Err(error)) => return Err(call.about(name).append_refused(shard.index, &error)),
+            None => return Err(ServiceError::internal("the append was not answered")),
+        }
+        stream = call.usable_stream(name)?;
     };
 
     let number = SequenceNumber::of_record(
@@ -64,6 +61,25 @@ pub(crate) async fn answer<R: Reactor>(
     shape::encryption_if_any(&mut out, &stream);
     out.close_map();
     Ok(out.into_bytes())
+}
+
+fn batch_of(
+    record: &SentRecord<'_>,
+    shard: ShardId,
+    stream: &Stream,
+) -> Result<ShardBatch, ServiceError> {
+    let mut bytes = Vec::with_capacity(128 + record.weight());
+    let mark = ProducerMark::default();
+    let mut batch = BatchBuilder::new(&mut bytes, shard, stream.map_version, mark);
+    if let Some(data) = record.data {
+        batch
+            .push_with(record.key.unwrap_or_default(), data.bytes(), |out| {
+                data.decode_into(out);
+            })
+            .map_err(|full| ServiceError::internal(full.to_string()))?;
+    }
+    batch.finish();
+    Ok(ShardBatch { shard, bytes })
 }
 
 /// The number that the new one shall be above: one that was given out before, so not of the future.

@@ -5,11 +5,11 @@
 use rustc_hash::FxHashMap;
 use weir_protocol::batch::{BATCH_HEADER_BYTES, BatchBuilder, ProducerMark, RECORD_HEADER_BYTES};
 use weir_protocol::limits::MIB;
-use weir_protocol::model::{Count, HashKey, SequenceNumber, ShardIndex};
+use weir_protocol::model::{Count, HashKey, SequenceNumber, ShardIndex, Timestamp};
 use weir_reactor::{Reactor, Spares};
-use weir_stream::{AppendError, Shard, ShardBatch, Stored, Stream};
+use weir_stream::{AppendError, ShardBatch, Stored, Stream};
 
-use super::record::{SentRecord, any_hash_key};
+use super::record::{ROUTES_MAX, SentRecord, any_hash_key};
 use super::shape;
 use crate::call::{Call, Ids, spreads};
 use crate::error::{About, ErrorKind, ServiceError};
@@ -34,7 +34,7 @@ pub(crate) async fn answer<R: Reactor>(
     let stream = call.usable_stream(name)?;
     let split = Split::build(&records, &stream, &call)?;
     members.refuse_dry_run()?;
-    store(call, &stream, split).await
+    store(call, &stream, &records, split).await
 }
 
 /// [`answer`] for a call that was read without a tree; `None` if there is anything about it that
@@ -50,31 +50,40 @@ pub(crate) async fn answer_scanned<R: Reactor>(
         return None;
     }
     let split = Split::build(&sent.records, &stream, &call).ok()?;
-    Some(store(call, &stream, split).await)
+    Some(store(call, &stream, &sent.records, split).await)
 }
 
 async fn store<R: Reactor>(
     call: Call<'_, R>,
     stream: &Stream,
-    split: Split,
+    records: &[SentRecord<'_>],
+    mut split: Split,
 ) -> Result<Vec<u8>, ServiceError> {
-    let about = call.about(stream.name.as_str());
-    let outcomes = call.engine.append(split.batches).await;
-    if outcomes.len() != split.shards.len() {
-        return Err(ServiceError::internal("the append was not answered"));
+    let name = stream.name.as_str();
+    let about = call.about(name);
+    let mut outcomes = Vec::new();
+    for _ in 0..ROUTES_MAX {
+        let batches = std::mem::take(&mut split.batches);
+        outcomes.extend(call.engine.append(batches).await);
+        if outcomes.len() != split.shards.len() {
+            return Err(ServiceError::internal("the append was not answered"));
+        }
+        let moved = split.refused_by_closed_shards(&outcomes);
+        if moved.is_empty() {
+            break;
+        }
+        // Every core knows the children by now. A stream that is gone says so with what it has.
+        let Ok(stream) = call.usable_stream(name) else {
+            break;
+        };
+        let again: Vec<SentRecord<'_>> = moved.iter().map(|at| records[*at]).collect();
+        split.go_on(&moved, Split::build(&again, &stream, &call)?);
     }
     if let Some(refusal) = refused_whole(&split.shards, &outcomes, about) {
         return Err(refusal);
     }
     let out = call.writer(64 + 128 * split.places.len());
-    Ok(write_answer(
-        out,
-        stream,
-        &split.shards,
-        &split.places,
-        &outcomes,
-        about,
-    ))
+    Ok(write_answer(out, stream, &split, &outcomes, about))
 }
 
 fn read(members: Members<'_>) -> Result<Vec<SentRecord<'_>>, ServiceError> {
@@ -108,9 +117,11 @@ struct Place {
 
 /// A call's records, split by shard.
 struct Split {
-    /// One batch for each of `shards`.
+    /// One batch for each of `shards`, or for the last of them if the others were asked already.
     batches: Vec<ShardBatch>,
     shards: Vec<ShardIndex>,
+    /// By shard: the time that its numbers begin with.
+    created: Vec<Timestamp>,
     /// One for each record, in the order they came.
     places: Vec<Place>,
 }
@@ -132,6 +143,7 @@ impl Split {
     ) -> Result<Self, ServiceError> {
         let mut slots: FxHashMap<ShardIndex, u32> = FxHashMap::default();
         let mut shards: Vec<ShardIndex> = Vec::new();
+        let mut created: Vec<Timestamp> = Vec::new();
         let mut fill: Vec<(Count, usize)> = Vec::new();
         let mut places = Vec::with_capacity(records.len());
         let mut total = 0;
@@ -139,9 +151,10 @@ impl Split {
         for (record, key) in records.iter().zip(keys) {
             record.check_weight(stream)?;
             total += record.weight();
-            let shard = stream.route(key).index;
-            let slot = *slots.entry(shard).or_insert_with(|| {
-                shards.push(shard);
+            let shard = stream.route(key);
+            let slot = *slots.entry(shard.index).or_insert_with(|| {
+                shards.push(shard.index);
+                created.push(shard.created);
                 fill.push((Count(0), 0));
                 shards.len() as u32 - 1
             });
@@ -182,8 +195,32 @@ impl Split {
         Ok(Self {
             batches,
             shards,
+            created,
             places,
         })
+    }
+
+    /// The records whose shards were split or merged before they came there, in their order.
+    fn refused_by_closed_shards(&self, outcomes: &[Result<Stored, AppendError>]) -> Vec<usize> {
+        let is_closed = |outcome: &_| matches!(outcome, Err(AppendError::ShardClosed { .. }));
+        if !outcomes.iter().any(is_closed) {
+            return Vec::new();
+        }
+        let places = self.places.iter().enumerate();
+        let moved = places.filter(|(_, place)| is_closed(&outcomes[place.slot as usize]));
+        moved.map(|(at, _)| at).collect()
+    }
+
+    /// Has the records `moved` go where `again` splits them to.
+    fn go_on(&mut self, moved: &[usize], again: Self) {
+        let asked = self.shards.len() as u32;
+        for (at, place) in moved.iter().zip(again.places) {
+            let slot = asked + place.slot;
+            self.places[*at] = Place { slot, ..place };
+        }
+        self.shards.extend(again.shards);
+        self.created.extend(again.created);
+        self.batches = again.batches;
     }
 }
 
@@ -198,6 +235,8 @@ fn refused_whole(
     for (shard, outcome) in shards.iter().zip(outcomes) {
         match outcome {
             Ok(_) | Err(AppendError::Throttled { .. }) => return None,
+            // Its records went elsewhere.
+            Err(AppendError::ShardClosed { .. }) => {}
             Err(error) => {
                 first.get_or_insert((*shard, error));
             }
@@ -209,11 +248,16 @@ fn refused_whole(
 fn write_answer(
     mut out: Writer,
     stream: &Stream,
-    shards: &[ShardIndex],
-    places: &[Place],
+    split: &Split,
     outcomes: &[Result<Stored, AppendError>],
     about: About<'_>,
 ) -> Vec<u8> {
+    let Split {
+        shards,
+        created,
+        places,
+        ..
+    } = split;
     let is_failed = |place: &&Place| outcomes[place.slot as usize].is_err();
     let failed = places.iter().filter(is_failed).count();
     out.open_map();
@@ -225,8 +269,9 @@ fn write_answer(
         out.open_map();
         match &outcomes[place.slot as usize] {
             Ok(stored) => {
-                let shard = stream.shard(index).expect("the record was routed to it");
-                let number = number_of(shard, stored, place.nth);
+                let created = created[place.slot as usize];
+                let offset = stored.first_offset + place.nth;
+                let number = SequenceNumber::of_record(index, created, offset, stored.arrival);
                 out.member("SequenceNumber")
                     .ascii(number.digits().as_bytes());
                 out.member("ShardId")
@@ -252,11 +297,6 @@ fn write_answer(
     out.into_bytes()
 }
 
-fn number_of(shard: &Shard, stored: &Stored, nth: Count) -> SequenceNumber {
-    let offset = stored.first_offset + nth;
-    SequenceNumber::of_record(shard.index, shard.created, offset, stored.arrival)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::shape::example;
@@ -265,8 +305,8 @@ mod tests {
     use crate::model::Operation;
     use crate::model::example::checked;
     use weir_protocol::batch::BatchView;
-    use weir_protocol::model::{HashKey, Offset, Timestamp};
-    use weir_stream::RecordDistribution;
+    use weir_protocol::model::{HashKey, HashKeyRange, Offset};
+    use weir_stream::{Closed, RecordDistribution, Shard};
 
     fn body(records: &[(&str, &str)]) -> String {
         let records: Vec<_> = records
@@ -374,7 +414,7 @@ mod tests {
         };
         assert_eq!(refused_whole(&split.shards, &outcomes, about), None);
         let out = Writer::new(Encoding::Json, 0);
-        let bytes = write_answer(out, &stream, &split.shards, &split.places, &outcomes, about);
+        let bytes = write_answer(out, &stream, &split, &outcomes, about);
         let answer: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         let failed = split.places.iter().filter(|p| p.slot == 1).count();
         assert_eq!(answer["FailedRecordCount"], failed);
@@ -414,6 +454,53 @@ mod tests {
         let outcomes = [Err(AppendError::DiskFull), Err(AppendError::LogFailed)];
         let refusal = refused_whole(&shards, &outcomes, about).unwrap();
         assert_eq!(refusal.kind, ErrorKind::InternalFailure);
+    }
+
+    #[test]
+    fn records_of_a_closed_shard_go_to_its_children_in_their_order() {
+        let before = example::stream(1);
+        let mut shards = before.shards.clone();
+        shards[0].closed = Some(Closed {
+            at: example::CREATED,
+            next: Offset::ZERO,
+        });
+        let halves = HashKeyRange::divide(2)
+            .zip(1..)
+            .map(|(range, index)| Shard {
+                index: ShardIndex(index),
+                range,
+                parent: Some(ShardIndex(0)),
+                closed: None,
+                ..before.shards[0].clone()
+            });
+        shards.extend(halves);
+        let after = Stream::of_shards(before.id, before.name.clone(), shards).unwrap();
+        let keys: Vec<String> = (0..40).map(|i| format!("key-{i}")).collect();
+        let records: Vec<_> = keys.iter().map(|k| (k.as_str(), k.as_str())).collect();
+        let body = body(&records);
+        let mut rerouted = split(&body, &before).unwrap();
+        let shard = before.shard_id(ShardIndex(0));
+        let map_version = 2;
+        let closed = Err(AppendError::ShardClosed { shard, map_version });
+        let moved = rerouted.refused_by_closed_shards(std::slice::from_ref(&closed));
+        assert!(moved.iter().copied().eq(0..40));
+        rerouted.go_on(&moved, split(&body, &after).unwrap());
+        assert_eq!(rerouted.shards.len(), 3);
+        assert_eq!(rerouted.batches.len(), 2);
+        for (key, place) in keys.iter().zip(&rerouted.places) {
+            let batch = &rerouted.batches[place.slot as usize - 1];
+            let view = BatchView::decode(&batch.bytes).unwrap();
+            let record = view.records().nth(place.nth.0 as usize).unwrap();
+            assert_eq!(record.key, key.as_bytes());
+            let shard = after.shard(batch.shard.index).unwrap();
+            assert!(shard.range.contains(HashKey::of_partition_key(key)));
+        }
+        let full = || Err(AppendError::DiskFull);
+        let about = About {
+            stream: "logs",
+            account: "000000000000",
+        };
+        assert!(refused_whole(&rerouted.shards, &[closed, full(), full()], about).is_some());
     }
 
     #[test]

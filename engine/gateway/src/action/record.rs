@@ -7,6 +7,10 @@ use crate::call::Ids;
 use crate::error::ServiceError;
 use crate::member::{Blob, Members};
 
+/// How often a call's records are routed anew when their shards are split or merged meanwhile. Each
+/// time takes at least a change of the shard map, so more is no accident but a loop.
+pub(super) const ROUTES_MAX: u32 = 32;
+
 /// A record to be stored; its data is still base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SentRecord<'v> {

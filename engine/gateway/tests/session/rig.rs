@@ -49,6 +49,16 @@ impl Server {
         state_delay: Duration,
         times: SubscriptionTimes,
     ) -> Self {
+        Self::start_metered(cores, state_delay, times, QuotaSwitch::Mode)
+    }
+
+    /// A server that meters other streams.
+    pub(crate) fn start_metered(
+        cores: usize,
+        state_delay: Duration,
+        times: SubscriptionTimes,
+        quota: QuotaSwitch,
+    ) -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let options = FolderOptions {
             path: folder.path().join("data"),
@@ -56,7 +66,7 @@ impl Server {
             segment_bytes: Some(32 * MIB),
             memory_bytes: 256 * MIB,
             reserve_bytes: 0,
-            quota: QuotaSwitch::Mode,
+            quota,
             state_delay,
             account: "000000000000".to_owned(),
             region: "us-east-1".to_owned(),

@@ -211,12 +211,11 @@ fn check_count(asked: u32) -> Result<(), ControlError> {
 
 fn check_scale(stream: &Stream, target: u32) -> Result<(), ControlError> {
     let current = stream.open_shards().count() as u32;
-    check_count(target)?;
     if target > current.saturating_mul(2) {
         return Err(ControlError::ScaledUpTooFar { current, target });
     }
     if target.saturating_mul(2) < current {
         return Err(ControlError::ScaledDownTooFar { current, target });
     }
-    Ok(())
+    check_count(target)
 }

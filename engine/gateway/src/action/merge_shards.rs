@@ -1,0 +1,27 @@
+//! `MergeShards`.
+
+use weir_reactor::Reactor;
+use weir_stream::Reshard;
+
+use super::split_shard::known_shard;
+use crate::call::Call;
+use crate::error::ServiceError;
+use crate::member::Members;
+use crate::stream_reference::StreamReference;
+
+/// Begins to merge two neighbours into one shard; the answer is empty and the stream UPDATING.
+pub(crate) async fn answer<R: Reactor>(
+    call: Call<'_, R>,
+    members: Members<'_>,
+) -> Result<Vec<u8>, ServiceError> {
+    let stream = call.stream(StreamReference::read(members).resolve()?)?;
+    let name = stream.name.as_str();
+    let about = call.about(name);
+    let shard = known_shard(members.text("ShardToMerge"), &stream, about)?;
+    let adjacent = known_shard(members.text("AdjacentShardToMerge"), &stream, about)?;
+    let merge = Reshard::Merge { shard, adjacent };
+    match call.engine.reshard_stream(&stream.name, merge).await {
+        Ok(_) => Ok(Vec::new()),
+        Err(error) => Err(call.control_refused(name, &error)),
+    }
+}

@@ -1,0 +1,48 @@
+//! `SplitShard`.
+
+use weir_protocol::model::{HashKey, ShardIndex};
+use weir_reactor::Reactor;
+use weir_stream::{Reshard, Stream};
+
+use crate::call::Call;
+use crate::error::{About, ServiceError};
+use crate::member::Members;
+use crate::stream_reference::StreamReference;
+
+/// Begins to split a shard in two; the answer is empty and the stream UPDATING.
+pub(crate) async fn answer<R: Reactor>(
+    call: Call<'_, R>,
+    members: Members<'_>,
+) -> Result<Vec<u8>, ServiceError> {
+    let stream = call.stream(StreamReference::read(members).resolve()?)?;
+    let name = stream.name.as_str();
+    let about = call.about(name);
+    let shard = known_shard(members.text("ShardToSplit"), &stream, about)?;
+    let key = members.text("NewStartingHashKey").unwrap_or_default();
+    let at = match (HashKey::parse_decimal(key), stream.shard(shard)) {
+        (Ok(at), _) => at,
+        // Above every hash key there is.
+        (Err(_), Some(found)) => return Err(about.split_key(shard, key, found.range)),
+        (Err(_), None) => return Err(about.shard_not_found(shard)),
+    };
+    let split = Reshard::Split { shard, at };
+    match call.engine.reshard_stream(&stream.name, split).await {
+        Ok(_) => Ok(Vec::new()),
+        Err(error) => Err(call.control_refused(name, &error)),
+    }
+}
+
+/// The shard that a member names, which the stream has. Shards are looked for before the stream's
+/// state is looked at, as at AWS.
+pub(super) fn known_shard(
+    text: Option<&str>,
+    stream: &Stream,
+    about: About<'_>,
+) -> Result<ShardIndex, ServiceError> {
+    let text = text.unwrap_or_default();
+    let index = ShardIndex::parse(text).ok_or_else(|| about.unresolved_shard(text))?;
+    match stream.shard(index) {
+        Some(_) => Ok(index),
+        None => Err(about.shard_not_found(index)),
+    }
+}
