@@ -27,6 +27,9 @@ mod clients;
 // AWS's Java clients: the SDK v2, synchronous and asynchronous, and the Kinesis Client Library.
 mod java;
 
+// Shards that are split and merged under load: the storm, and a kill in the middle.
+mod reshard;
+
 // What a stop leaves: kill -9 under load twenty times against a ledger, other core counts, SIGTERM.
 mod recovery;
 

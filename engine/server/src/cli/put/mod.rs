@@ -7,6 +7,7 @@
 mod keys;
 mod queue;
 mod report;
+mod reshard;
 mod threads;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -33,6 +34,7 @@ use crate::units::{show_count, show_counted};
 use keys::{KeySource, Keys};
 use queue::{Pushed, ShardQueue};
 use report::{Counts, describe_refusal};
+use reshard::NewMap;
 use threads::{Event, read_input, take_answers};
 
 /// Bytes of records held in memory before input waits.
@@ -62,6 +64,8 @@ struct Putter<'a> {
     input_ended: bool,
     /// The map may be old: ask again before the next try.
     stale: bool,
+    /// The server spoke of it, and it is not in use yet.
+    new_map: Option<NewMap>,
     batch: Vec<u8>,
     frame: Vec<u8>,
     counts: Counts,
@@ -79,7 +83,7 @@ pub(crate) fn run(arguments: &Put) -> Result<(), Failure> {
     let mut putter = Putter::new(arguments, &stream, answers);
     let ended = putter.work(&input, &events);
     let unacknowledged: u64 = putter.queues.iter().map(ShardQueue::record_count).sum();
-    let shards = putter.queues.len();
+    let shards = putter.ends.len();
     putter
         .counts
         .report(&arguments.name, shards, &putter.keys, unacknowledged);
@@ -157,6 +161,7 @@ impl<'a> Putter<'a> {
             held_bytes: 0,
             input_ended: false,
             stale: false,
+            new_map: None,
             batch: Vec::new(),
             frame: Vec::new(),
             counts: Counts::default(),
@@ -229,8 +234,7 @@ impl<'a> Putter<'a> {
             return Ok(());
         }
         let hash = HashKey::of_partition_key(&key);
-        let at = self.ends.partition_point(|(end, _)| *end < hash);
-        let (_, slot) = self.ends[at.min(self.ends.len() - 1)];
+        let slot = slot_of(&self.ends, hash);
         let now = clock::now();
         let pushed = self.queues[slot].push(&key, data, now);
         self.held_bytes += bytes + weir_protocol::batch::RECORD_HEADER_BYTES;
@@ -273,14 +277,17 @@ impl<'a> Putter<'a> {
             self.retries.pop_first();
             self.send_if_due(slot, now)?;
         }
-        Ok(())
+        match self.map_deadline() {
+            Some(at) if at <= now => self.take_up_map(now),
+            _ => Ok(()),
+        }
     }
 
     fn next_deadline(&self, now: Instant) -> Option<Duration> {
         let linger = self.lingers.front().map(|(at, _)| *at);
         let retry = self.retries.first().map(|(at, _)| *at);
         let watch = (self.held_bytes > 0).then(|| now + WATCH_INTERVAL);
-        [linger, retry, watch]
+        [linger, retry, watch, self.map_deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -372,7 +379,7 @@ impl<'a> Putter<'a> {
                         self.try_again(slot, &failure)?;
                     }
                 }
-                Ok(())
+                self.take_up_map(clock::now())
             }
         }
     }
@@ -389,8 +396,15 @@ impl<'a> Putter<'a> {
                 self.counts.records += batch.record_count();
                 self.counts.bytes += batch.data_bytes();
                 self.held_bytes -= batch.held_bytes();
-                self.send_if_due(slot, clock::now())
+                let now = clock::now();
+                self.send_if_due(slot, now)?;
+                self.take_up_map(now)
             }
+            AppendOutcome::Refused {
+                code: ErrorCode::ShardClosed,
+                map_version,
+                ..
+            } => self.shard_closed(slot, map_version),
             AppendOutcome::Refused { code, owner, .. } => {
                 if code == ErrorCode::NotOwner {
                     self.queues[slot].core = owner;
@@ -452,4 +466,10 @@ impl<'a> Putter<'a> {
         }
         Ok(())
     }
+}
+
+/// The queue of the shard that takes `hash`.
+fn slot_of(ends: &[(HashKey, usize)], hash: HashKey) -> usize {
+    let at = ends.partition_point(|(end, _)| *end < hash);
+    ends[at.min(ends.len() - 1)].1
 }

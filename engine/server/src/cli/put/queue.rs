@@ -52,15 +52,22 @@ impl Pending {
         self.records.iter().map(|(_, data)| u64::from(*data)).sum()
     }
 
-    /// Appends the batch to `out`.
-    pub(crate) fn encode(&self, shard: ShardId, map_version: u32, out: &mut Vec<u8>) {
-        let mut batch = BatchBuilder::new(out, shard, map_version, ProducerMark::default());
+    /// Key and data of each record, in order.
+    fn records(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let mut rest = self.bytes.as_slice();
-        for (key_bytes, data_bytes) in &self.records {
+        self.records.iter().map(move |(key_bytes, data_bytes)| {
             let (key, after) = rest.split_at(usize::from(*key_bytes));
             let (data, after) = after.split_at(*data_bytes as usize);
             rest = after;
             let key = std::str::from_utf8(key).expect("it was a str when it was pushed");
+            (key, data)
+        })
+    }
+
+    /// Appends the batch to `out`.
+    pub(crate) fn encode(&self, shard: ShardId, map_version: u32, out: &mut Vec<u8>) {
+        let mut batch = BatchBuilder::new(out, shard, map_version, ProducerMark::default());
+        for (key, data) in self.records() {
             batch.push(key, data).expect("a batch keeps the caps");
         }
         batch.finish();
@@ -79,6 +86,8 @@ pub(crate) struct ShardQueue {
     not_before: Option<Instant>,
     first_refused: Option<Instant>,
     attempts: u32,
+    /// A split or merge closed the shard: what waits here goes to others.
+    closed: bool,
 }
 
 /// What a push did to the queue.
@@ -100,6 +109,7 @@ impl ShardQueue {
             not_before: None,
             first_refused: None,
             attempts: 0,
+            closed: false,
         }
     }
 
@@ -134,7 +144,7 @@ impl ShardQueue {
         let Some(front) = self.waiting.front() else {
             return false;
         };
-        if self.in_flight.is_some() {
+        if self.in_flight.is_some() || self.closed {
             return false;
         }
         match self.not_before {
@@ -178,6 +188,27 @@ impl ShardQueue {
         self.not_before = Some(next);
         let since = *self.first_refused.get_or_insert(now);
         Some((next, now.duration_since(since)))
+    }
+
+    /// The shard takes nothing more: the batch in flight goes back to the front, and nothing leaves.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        if let Some((batch, _)) = self.in_flight.take() {
+            self.waiting.push_front(batch);
+        }
+    }
+
+    /// Whether something is here that a closed shard would refuse.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.in_flight.is_none()
+    }
+
+    /// Gives everything that waits to `take`, in order. Nothing is in flight.
+    pub(crate) fn move_out(&mut self, mut take: impl FnMut(&str, &[u8])) {
+        assert!(self.in_flight.is_none(), "what is in flight may be stored");
+        for batch in std::mem::take(&mut self.waiting) {
+            batch.records().for_each(|(key, data)| take(key, data));
+        }
     }
 
     /// When the batch in flight left.
@@ -259,6 +290,24 @@ mod tests {
         assert_eq!(keys(queue.depart(next + LINGER * 100)), ["a"]);
         queue.stored();
         assert_eq!(keys(queue.depart(next + LINGER * 100)), ["b"]);
+    }
+
+    #[test]
+    fn a_closed_queue_gives_everything_away_in_order() {
+        let start = super::super::super::clock::now();
+        let mut queue = queue();
+        queue.push("a", b"1", start);
+        queue.depart(start);
+        queue.push("b", b"2", start);
+        queue.push("a", b"3", start);
+        queue.close();
+        assert!(!queue.is_due(start + LINGER, LINGER, 1, true));
+        assert_eq!((queue.record_count(), queue.departed()), (3, None));
+        let mut moved = Vec::new();
+        queue.move_out(|key, data| moved.push((key.to_owned(), data.to_vec())));
+        let moved: Vec<_> = moved.iter().map(|(k, d)| (k.as_str(), d[0])).collect();
+        assert_eq!(moved, [("a", b'1'), ("b", b'2'), ("a", b'3')]);
+        assert!(queue.is_empty());
     }
 
     #[test]

@@ -19,7 +19,7 @@ struct Lane {
 }
 
 /// The merge; shards are named by their slot.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Merge {
     lanes: Vec<Lane>,
     heads: BinaryHeap<Reverse<(Timestamp, usize)>>,
@@ -28,17 +28,15 @@ pub(crate) struct Merge {
 }
 
 impl Merge {
-    /// Of `count` shards, each of which may have records until its first answer says otherwise.
-    pub(crate) fn new(count: usize) -> Self {
-        let lane = || Lane {
+    /// One more shard, behind the others; its slot. It may have records until its first answer says
+    /// otherwise.
+    pub(crate) fn add(&mut self) -> usize {
+        self.lanes.push(Lane {
             runs: VecDeque::new(),
             has_more: true,
-        };
-        Self {
-            lanes: (0..count).map(|_| lane()).collect(),
-            heads: BinaryHeap::new(),
-            awaited: count,
-        }
+        });
+        self.awaited += 1;
+        self.lanes.len() - 1
     }
 
     /// An answer came for a shard; `has_more` tells whether records are known to exist behind it.
@@ -122,6 +120,12 @@ mod tests {
         RecordRun::verify(out, Offset::ZERO, Offset::MAX).unwrap()
     }
 
+    fn merge(count: usize) -> Merge {
+        let mut merge = Merge::default();
+        (0..count).for_each(|slot| assert_eq!(merge.add(), slot));
+        merge
+    }
+
     fn drain(merge: &mut Merge) -> Vec<u64> {
         let mut all = Vec::new();
         while let Some((_, record)) = merge.peek() {
@@ -133,7 +137,7 @@ mod tests {
 
     #[test]
     fn records_come_by_arrival_once_every_shard_has_spoken() {
-        let mut merge = Merge::new(3);
+        let mut merge = merge(3);
         merge.push(0, Some(run(&[1, 5, 9])), false);
         merge.push(1, Some(run(&[2, 3, 20])), true);
         assert_eq!(drain(&mut merge), [0; 0], "shard 2 may have older ones");
@@ -147,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_shard_with_more_holds_the_others_back_only_while_it_is_empty() {
-        let mut merge = Merge::new(2);
+        let mut merge = merge(2);
         merge.push(0, Some(run(&[1])), true);
         merge.push(1, Some(run(&[2, 4])), false);
         assert_eq!(drain(&mut merge), [1]);

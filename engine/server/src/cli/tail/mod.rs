@@ -8,7 +8,7 @@ mod merge;
 mod print;
 mod records;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, Write};
 use std::net::TcpStream;
 use std::thread;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
 use weir_protocol::limits::MIB;
-use weir_protocol::model::{Offset, ShardId};
+use weir_protocol::model::{Offset, ShardId, ShardIndex};
 use weir_protocol::wire::error::WireError;
 use weir_protocol::wire::frame::Correlation;
 use weir_protocol::wire::request::{ReadFrom, ReadRequest, Request};
@@ -68,11 +68,26 @@ struct ShardTail {
     ended: bool,
 }
 
+struct Connection {
+    core: u32,
+    socket: TcpStream,
+    /// Shards that are read by it, ended ones too.
+    shards: usize,
+}
+
 struct Tailer<'a> {
     arguments: &'a Tail,
     stream: weir_protocol::model::StreamId,
+    /// Where a shard is begun to be read.
+    from: ReadFrom,
+    /// The newest shard that is known.
+    known: Option<ShardIndex>,
+    /// Shards whose parents are not at their ends yet, in index order.
+    waiting: VecDeque<ShardDescription>,
+    /// By slot.
     shards: Vec<ShardTail>,
-    connections: Vec<TcpStream>,
+    connections: Vec<Connection>,
+    events: Sender<Event>,
     merge: Merge,
     bytes_max: u32,
     retries: BTreeSet<(Instant, usize)>,
@@ -170,65 +185,129 @@ impl<'a> Tailer<'a> {
     ) -> Result<Self, Failure> {
         let server = &arguments.show.server.server;
         let stream = Client::connect(server)?.describe_active(&arguments.name)?;
-        let mut shards: Vec<_> = stream
-            .shards
-            .iter()
-            .filter(|shard| arguments.shard.is_none_or(|wanted| wanted == shard.index))
-            .map(|shard| ShardTail {
-                shard: *shard,
-                connection: 0,
-                from,
-                stop_at: None,
-                asked: false,
-                idle: false,
-                ended: false,
-            })
-            .collect();
-        if let (Some(wanted), true) = (arguments.shard, shards.is_empty()) {
+        let is_wanted = |shard: &&ShardDescription| match arguments.shard {
+            Some(wanted) => wanted == shard.index,
+            // At the tip there is nothing left of closed shards.
+            None => !(shard.closed && from == ReadFrom::Latest),
+        };
+        let waiting: VecDeque<_> = stream.shards.iter().filter(is_wanted).copied().collect();
+        if let (Some(wanted), true) = (arguments.shard, waiting.is_empty()) {
             return Err(Failure::could_not_run(format!(
                 "stream {} has no shard {wanted}",
                 arguments.name
             )));
         }
-        // Neighbours in the list share a core's connections.
-        shards.sort_by_key(|tail| (tail.shard.core, tail.shard.index));
-        let mut connections = Vec::new();
-        let mut on_last = 0;
-        let mut last_core = None;
-        for tail in &mut shards {
-            if last_core != Some(tail.shard.core) || on_last == CONNECTION_SHARDS_MAX {
-                let socket = connect_core(server, tail.shard.core)?;
-                let broken = |error| lost(server, &error);
-                socket.set_read_timeout(None).map_err(broken)?;
-                let frames = FrameReader::new(socket.try_clone().map_err(broken)?, server);
-                let events = events.clone();
-                thread::spawn(move || take_answers(frames, &events));
-                connections.push(socket);
-                last_core = Some(tail.shard.core);
-                on_last = 0;
-            }
-            on_last += 1;
-            tail.connection = connections.len() - 1;
-        }
-        let bytes_max = HELD_BYTES_TARGET / 2 / (shards.len().max(1) as u32);
         Ok(Self {
             arguments,
             stream: stream.id,
-            merge: Merge::new(shards.len()),
-            shards,
-            connections,
-            bytes_max: bytes_max.clamp(16 * 1024, MIB),
+            from,
+            known: stream.shards.last().map(|shard| shard.index),
+            waiting,
+            merge: Merge::default(),
+            bytes_max: MIB,
+            shards: Vec::new(),
+            connections: Vec::new(),
+            events: events.clone(),
             retries: BTreeSet::new(),
             damaged: None,
             frame: Vec::new(),
         })
     }
 
-    fn work(&mut self, events: &Receiver<Event>, out: &mut Printer<'_>) -> Result<(), Stopped> {
-        for slot in 0..self.shards.len() {
-            self.ask(slot)?;
+    /// Begins to read the shards whose parents have been printed to their ends: those that no other
+    /// shard is before whose keys they share.
+    fn begin_shards(&mut self) -> Result<(), Failure> {
+        let (mut ready, mut blocked) = (Vec::new(), VecDeque::new());
+        while let Some(shard) = self.waiting.pop_front() {
+            let is_before = |other: &ShardDescription| {
+                let (ours, theirs) = (shard.range, other.range);
+                other.index < shard.index && ours.start <= theirs.end && theirs.start <= ours.end
+            };
+            let unfinished = |(slot, tail): (usize, &ShardTail)| {
+                is_before(&tail.shard) && !(tail.ended && self.merge.runs(slot) == 0)
+            };
+            let must_wait = self.shards.iter().enumerate().any(unfinished)
+                || ready.iter().any(is_before)
+                || blocked.iter().any(is_before);
+            if must_wait {
+                blocked.push_back(shard);
+            } else {
+                ready.push(shard);
+            }
         }
-        while self.shards.iter().any(|tail| !tail.ended) || !self.merge.is_empty() {
+        self.waiting = blocked;
+        if ready.is_empty() {
+            return Ok(());
+        }
+        let reading = self.shards.iter().filter(|tail| !tail.ended).count() + ready.len();
+        let bytes_max = HELD_BYTES_TARGET / 2 / (reading as u32);
+        self.bytes_max = bytes_max.clamp(16 * 1024, MIB);
+        ready.into_iter().try_for_each(|shard| self.begin(shard))
+    }
+
+    fn begin(&mut self, shard: ShardDescription) -> Result<(), Failure> {
+        let connection = self.connection_to(shard.core)?;
+        let slot = self.merge.add();
+        assert_eq!(slot, self.shards.len(), "a slot is a shard's in both");
+        self.shards.push(ShardTail {
+            shard,
+            connection,
+            from: self.from,
+            stop_at: None,
+            asked: false,
+            idle: false,
+            ended: false,
+        });
+        self.ask(slot)
+    }
+
+    /// A connection to `core` that has room for one more shard.
+    fn connection_to(&mut self, core: u32) -> Result<usize, Failure> {
+        let with_room = |c: &Connection| c.core == core && c.shards < CONNECTION_SHARDS_MAX;
+        if let Some(at) = self.connections.iter().position(with_room) {
+            self.connections[at].shards += 1;
+            return Ok(at);
+        }
+        let server = &self.arguments.show.server.server;
+        let socket = connect_core(server, core)?;
+        let broken = |error| lost(server, &error);
+        socket.set_read_timeout(None).map_err(broken)?;
+        let frames = FrameReader::new(socket.try_clone().map_err(broken)?, server);
+        let events = self.events.clone();
+        thread::spawn(move || take_answers(frames, &events));
+        self.connections.push(Connection {
+            core,
+            socket,
+            shards: 1,
+        });
+        Ok(self.connections.len() - 1)
+    }
+
+    /// A shard that was followed has ended: its children, and whatever else is new, come next.
+    fn find_children(&mut self) -> Result<(), Failure> {
+        let server = &self.arguments.show.server.server;
+        let stream = Client::connect(server)?.describe(&self.arguments.name)?;
+        let is_new = |shard: &&ShardDescription| Some(shard.index) > self.known;
+        self.waiting.extend(stream.shards.iter().filter(is_new));
+        self.known = self
+            .known
+            .max(stream.shards.last().map(|shard| shard.index));
+        // What was created since is read from its start, also where the tip was asked for.
+        if self.from == ReadFrom::Latest {
+            self.from = ReadFrom::TrimHorizon;
+        }
+        Ok(())
+    }
+
+    fn work(&mut self, events: &Receiver<Event>, out: &mut Printer<'_>) -> Result<(), Stopped> {
+        self.begin_shards()?;
+        while !self.waiting.is_empty()
+            || self.shards.iter().any(|tail| !tail.ended)
+            || !self.merge.is_empty()
+        {
+            if !self.waiting.is_empty() {
+                self.begin_shards()?;
+            }
             while let Some((slot, record)) = self.merge.peek() {
                 out.print(&self.shards[slot].shard, &record)?;
                 self.merge.advance();
@@ -242,11 +321,16 @@ impl<'a> Tailer<'a> {
                     return Ok(());
                 }
             }
+            if !self.waiting.is_empty() {
+                // What was printed may have been the last of a parent.
+                self.begin_shards()?;
+            }
             let event = match events.try_recv() {
                 Ok(event) => Some(event),
                 Err(TryRecvError::Disconnected) => return Ok(()),
                 Err(TryRecvError::Empty) => {
-                    if self.shards.iter().all(|tail| tail.ended) && self.merge.is_empty() {
+                    let is_over = self.waiting.is_empty() && self.merge.is_empty();
+                    if is_over && self.shards.iter().all(|tail| tail.ended) {
                         return Ok(());
                     }
                     out.flush()?;
@@ -294,6 +378,7 @@ impl<'a> Tailer<'a> {
         self.frame.clear();
         request.encode(Correlation(slot as u64), &mut self.frame);
         self.connections[tail.connection]
+            .socket
             .write_all(&self.frame)
             .map_err(|error| lost(&self.arguments.show.server.server, &error))
     }
@@ -365,7 +450,11 @@ impl<'a> Tailer<'a> {
         tail.idle = next >= tip;
         tail.ended = at_end || (!self.arguments.follow && next >= stop_at);
         let has_more = !tail.ended && !tail.idle;
+        let finds_children = at_end && self.arguments.follow && self.arguments.shard.is_none();
         self.merge.push(slot, Some(run), has_more);
+        if finds_children {
+            self.find_children()?;
+        }
         if self.merge.runs(slot) <= 1 {
             self.ask(slot)?;
         }
