@@ -20,6 +20,7 @@ use weir_reactor::{BlockingDisk, Disk, Mailbox, Reactor, mailbox};
 use crate::catalog::control::{ControlPlane, ControlRequest, REQUESTS_MAX};
 use crate::catalog::model::Model;
 use crate::catalog::store::{Catalog, CatalogError, Contents, Namespace};
+use crate::catalog::without_effect::WithoutEffect;
 use crate::consumer::ConsumerStatus;
 use crate::cross_core::CoreAddress;
 use crate::error::OpenFolderError;
@@ -158,6 +159,7 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
         state_delay: options.state_delay,
         quota: options.quota,
         publications: 0,
+        without_effect: WithoutEffect::default(),
     };
     Ok(Opened {
         cores: seeds,

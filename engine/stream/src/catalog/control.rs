@@ -20,6 +20,7 @@ use weir_reactor::{Inbox, Reply, oneshot};
 use super::change::Surroundings;
 use super::model::Model;
 use super::store::{Catalog, CatalogError};
+use super::without_effect::WithoutEffect;
 use crate::consumer::ConsumerStatus;
 use crate::cross_core::{CoreAddress, Publication, PublicationStep};
 use crate::error::ControlError;
@@ -146,6 +147,7 @@ pub struct ControlPlane<D: BlockingDisk> {
     pub(crate) quota: QuotaSwitch,
     /// How often it published.
     pub(crate) publications: u64,
+    pub(crate) without_effect: WithoutEffect,
 }
 
 impl<D: BlockingDisk> ControlPlane<D> {
@@ -250,7 +252,9 @@ impl<D: BlockingDisk> ControlPlane<D> {
             StreamStatus::Creating
         };
         let (stream, next_stream) = self.model.create(create, status, now)?;
-        self.put(stream, next_stream).await
+        let stream = self.put(stream, next_stream).await?;
+        self.without_effect.look(&stream);
+        Ok(stream)
     }
 
     async fn delete(&mut self, name: &StreamName, consumers: ConsumersOnDelete) -> StreamAnswer {
@@ -279,6 +283,7 @@ impl<D: BlockingDisk> ControlPlane<D> {
         };
         let (before, after) = self.model.change(name, change, &around)?;
         let after = self.put(after, 0).await?;
+        self.without_effect.look(&after);
         Ok(Changed { before, after })
     }
 

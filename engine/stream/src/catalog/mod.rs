@@ -11,3 +11,4 @@ mod reshard;
 mod settings_entry;
 pub(crate) mod storage;
 pub(crate) mod store;
+pub(crate) mod without_effect;
