@@ -1,4 +1,5 @@
-//! Verified signatures, as boto3 makes them: the checks are in `signatures.py`, next to this file.
+//! Verified signatures, as boto3 and the JavaScript SDK make them: the checks are in `signatures.py`
+//! and `signatures.js`, next to this file.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::{Setup, Victim, python_with_boto, run, temporary};
+use crate::harness::{Setup, Victim, node, python_with_boto, run, temporary};
 
 const REGION: &str = "eu-west-1";
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -29,7 +30,7 @@ fn suite(victim: &Victim, part: &str, secret: &str) -> Command {
 }
 
 #[test]
-fn boto3_signs_and_only_good_signatures_pass() {
+fn clients_sign_and_only_good_signatures_pass() {
     let folder = temporary("signatures");
     let keys = write_keys(folder.path(), "first/secret+");
     let keys_path = keys.to_str().expect("temporary folders have plain names");
@@ -39,6 +40,10 @@ fn boto3_signs_and_only_good_signatures_pass() {
         .with("--keys", keys_path);
     let victim = setup.start_on(2);
     let ran = run(&mut suite(&victim, "all", "first/secret+"), [], PATIENCE).succeeded();
+    print!("{}", ran.text());
+    let mut http2 = node("gateway/signatures.js", REGION);
+    http2.args([&format!("http://{}", victim.http), "first/secret+"]);
+    let ran = run(&mut http2, [], PATIENCE).succeeded();
     print!("{}", ran.text());
     let said = victim.said();
     assert!(said.contains("has mode 644"), "{said}");
