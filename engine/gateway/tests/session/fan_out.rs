@@ -6,17 +6,18 @@ use serde_json::{Value, json};
 use weir_protocol::model::{ConsumerName, StreamQuota};
 use weir_stream::{Change, ConsumerKey, StreamChange, SubscriptionTimes, Tags};
 
+use crate::cbor;
 use crate::rig::{Client, Server};
 use crate::subscriber::Subscriber;
 
 const HEARTBEAT: Duration = Duration::from_millis(150);
 
 /// Times that a test can wait for.
-fn quick() -> SubscriptionTimes {
+pub(crate) fn quick() -> SubscriptionTimes {
     SubscriptionTimes {
         life: Duration::from_secs(30),
         heartbeat: HEARTBEAT,
-        take_over: Duration::from_millis(400),
+        take_over: Duration::from_millis(1_500),
         call_interval: Duration::from_millis(200),
     }
 }
@@ -175,6 +176,23 @@ fn five_starting_positions() {
     let mut events = Subscriber::open(&server, &arn, 0, latest());
     put(&mut client, 0, 1, "three");
     assert_eq!(events.next_records().data(), ["three"]);
+}
+
+#[test]
+fn a_client_that_asks_in_cbor_gets_events_in_json() {
+    let server = server(1);
+    let mut client = server.connect();
+    create(&mut client, 1);
+    let arn = register(&server, "app");
+    put(&mut client, 0, 1, "one");
+    let ask = json!({
+        "ConsumerARN": arn,
+        "ShardId": "shardId-000000000000",
+        "StartingPosition": {"Type": "AT_TIMESTAMP", "Timestamp": {"ms": 1_500_000_000_000_u64}},
+    });
+    let request = cbor::request("SubscribeToShard", &cbor::encode(&ask));
+    let mut events = Subscriber::of_request(&server, &request).ok().unwrap();
+    assert_eq!(events.next().unwrap().data(), ["one"]);
 }
 
 #[test]

@@ -9,7 +9,9 @@ use http::Request;
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
-use crate::fan_out::{create, latest, put, register, server};
+use weir_stream::SubscriptionTimes;
+
+use crate::fan_out::{create, latest, put, quick, register};
 use crate::rig::Server;
 use crate::subscriber::{Frame, decode};
 
@@ -101,7 +103,12 @@ async fn subscribe(requests: &SendRequest<Bytes>, arn: &str, shard: u32) -> Resu
 
 #[test]
 fn many_subscriptions_share_a_connection_and_leave_it_one_by_one() {
-    let server = server(2);
+    // No subscription is taken over here: a place is free because it was left.
+    let times = SubscriptionTimes {
+        take_over: Duration::from_mins(10),
+        ..quick()
+    };
+    let server = Server::start_with(2, Duration::ZERO, times);
     let mut client = server.connect();
     create(&mut client, 10);
     let consumers: Vec<_> = (0..4)

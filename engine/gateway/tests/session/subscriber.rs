@@ -69,12 +69,19 @@ impl Subscriber {
             "ShardId": format!("shardId-{shard:012}"),
             "StartingPosition": position,
         });
+        Self::of_request(
+            server,
+            &Client::request("SubscribeToShard", &ask.to_string()),
+        )
+    }
+
+    /// Subscribes by the bytes of a request.
+    pub(crate) fn of_request(server: &Server, request: &[u8]) -> Result<Self, Refusal> {
         let mut socket = TcpStream::connect(server.address).unwrap();
         socket.set_nodelay(true).unwrap();
         let patience = Some(Duration::from_secs(20));
         socket.set_read_timeout(patience).unwrap();
-        let request = Client::request("SubscribeToShard", &ask.to_string());
-        socket.write_all(&request).unwrap();
+        socket.write_all(request).unwrap();
         let mut subscriber = Self {
             socket,
             received: Vec::new(),
