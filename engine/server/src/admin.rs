@@ -112,6 +112,10 @@ impl Admin {
             cores: cores.into_iter().flatten().collect(),
             engines,
             streams: streams.in_name_order().count() as u64,
+            resharding: streams
+                .in_name_order()
+                .filter(|stream| stream.pending.is_some())
+                .count() as u64,
             refused_connections: self.refusals.so_far(),
         }
     }

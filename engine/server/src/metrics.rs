@@ -66,6 +66,8 @@ pub(crate) struct Scrape {
     pub(crate) cores: Vec<CoreMetrics>,
     pub(crate) engines: Vec<CoreCounters>,
     pub(crate) streams: u64,
+    /// Of them, those whose shards are being split, merged or counted anew.
+    pub(crate) resharding: u64,
     /// By protocol, since the start.
     pub(crate) refused_connections: [(&'static str, u64); 4],
 }
@@ -154,6 +156,11 @@ const ENGINE_COUNTERS: &[(&str, &str, EngineNumber)] = &[
         "weir_subscription_bytes",
         "Bytes of batches in events for subscribed consumers",
         |c| c.delivered_bytes as f64,
+    ),
+    (
+        "weir_reshards",
+        "Splits, merges and counts driven to their end",
+        |c| c.reshards as f64,
     ),
     ("weir_core_hops", "Requests answered for other cores", |c| {
         c.from_other_cores as f64
@@ -336,6 +343,14 @@ impl Scrape {
                 MetricType::Gauge,
             )?
             .encode_gauge(&(self.streams as f64))?;
+        encoder
+            .encode_descriptor(
+                "weir_streams_resharding",
+                "Streams whose shards are being split, merged or counted anew",
+                None,
+                MetricType::Gauge,
+            )?
+            .encode_gauge(&(self.resharding as f64))?;
         if let Some(bytes) = resident_memory_bytes() {
             let help = "Memory of the process that is in use, mapped pages of files included";
             encoder
@@ -385,6 +400,7 @@ mod tests {
             cores: vec![core],
             engines: Vec::new(),
             streams: 4,
+            resharding: 1,
             refused_connections: [("http", 0), ("https", 0), ("binary", 7), ("admin", 0)],
         };
         let text = print(scrape).unwrap();
@@ -392,6 +408,7 @@ mod tests {
             "weir_core_busy_seconds_total{core=\"0\"} 1.5",
             "weir_connections{core=\"0\",protocol=\"binary\"} 2.0",
             "weir_streams 4.0",
+            "weir_streams_resharding 1.0",
             "weir_connections_refused_total{protocol=\"binary\"} 7",
             "# TYPE weir_incoming_bytes counter",
             "le=\"0.0002\",core=\"0\",operation=\"append\",protocol=\"binary\"} 1",
