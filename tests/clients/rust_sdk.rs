@@ -2,23 +2,39 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use super::succeeds;
-use crate::harness::{Setup, temporary};
+use super::{setup, setup_with_tls, succeeds};
+use crate::harness::temporary;
 
-#[test]
-fn the_rust_sdk_writes_and_reads() {
-    let folder = temporary("rust-sdk");
-    let victim = Setup::new(folder.path()).start_on(2);
-    // Another package's program: cargo puts it next to ours.
+/// Another package's program: cargo puts it next to ours.
+fn program() -> Command {
     let program = Path::new(env!("CARGO_BIN_EXE_victim")).with_file_name("weir-rust-sdk");
     assert!(
         program.exists(),
         "this test needs weir-rust-sdk: run ./scripts/test, or cargo build -p tests-rust-sdk"
     );
-    let mut suite = Command::new(program);
-    suite.args([format!("http://{}", victim.http), "streams".into()]);
-    succeeds(suite, &victim, Duration::from_mins(1));
+    Command::new(program)
+}
+
+#[test]
+fn the_rust_sdk_writes_reads_and_subscribes() {
+    let folder = temporary("rust-sdk");
+    let victim = setup(folder.path()).start_on(2);
+    let mut suite = program();
+    suite.arg(format!("http://{}", victim.http));
+    succeeds(suite, &victim);
+    victim.stop();
+}
+
+#[test]
+fn the_rust_sdk_speaks_http2_over_tls() {
+    let folder = temporary("rust-sdk-tls");
+    let victim = setup_with_tls(folder.path()).start_on(2);
+    let mut suite = program();
+    let port = victim.https.expect("it was asked to speak TLS").port();
+    suite
+        .arg(format!("https://localhost:{port}"))
+        .env("SSL_CERT_FILE", victim.data().join("tls-self-signed.pem"));
+    succeeds(suite, &victim);
     victim.stop();
 }

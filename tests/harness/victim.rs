@@ -56,6 +56,12 @@ impl Setup {
         self
     }
 
+    /// Gives a flag that has no value.
+    pub(crate) fn switch(mut self, flag: &str) -> Self {
+        self.flags.push(flag.into());
+        self
+    }
+
     /// Starts the server through another program, which gets its path and arguments.
     pub(crate) fn through(mut self, launcher: Vec<OsString>) -> Self {
         self.launcher = launcher;
@@ -117,6 +123,7 @@ impl Setup {
         });
         Starting {
             process: Process { child, lines },
+            data: self.data(),
             log,
             logged,
         }
@@ -164,6 +171,7 @@ impl Drop for Process {
 #[derive(Debug)]
 pub(crate) struct Starting {
     process: Process,
+    data: PathBuf,
     log: PathBuf,
     /// Where this life begins in the log.
     logged: u64,
@@ -189,6 +197,7 @@ impl Starting {
                 Ok(Victim {
                     starting: self,
                     http,
+                    https: address(&line, "kinesis-tls=https://"),
                     wire,
                     admin,
                 })
@@ -213,10 +222,13 @@ impl Starting {
 /// Addresses out of "weir ready: kinesis=http://A binary=B admin=http://C ...".
 fn endpoints(line: &str) -> [SocketAddr; 3] {
     ["kinesis=http://", "binary=", "admin=http://"].map(|label| {
-        let word = line.split(' ').find_map(|word| word.strip_prefix(label));
-        let address = word.and_then(|word| word.parse().ok());
-        address.unwrap_or_else(|| panic!("no {label} in the ready line: {line}"))
+        address(line, label).unwrap_or_else(|| panic!("no {label} in the ready line: {line}"))
     })
+}
+
+fn address(line: &str, label: &str) -> Option<SocketAddr> {
+    let word = line.split(' ').find_map(|word| word.strip_prefix(label));
+    word.and_then(|word| word.parse().ok())
 }
 
 /// A server that is ready.
@@ -224,6 +236,8 @@ fn endpoints(line: &str) -> [SocketAddr; 3] {
 pub(crate) struct Victim {
     starting: Starting,
     pub(crate) http: SocketAddr,
+    /// Where TLS listens, if it does.
+    pub(crate) https: Option<SocketAddr>,
     pub(crate) wire: SocketAddr,
     pub(crate) admin: SocketAddr,
 }
@@ -263,6 +277,11 @@ impl Victim {
 
     pub(crate) fn signal(&self, name: &str) {
         signal(&self.starting.process.child, name);
+    }
+
+    /// Where it keeps its data.
+    pub(crate) fn data(&self) -> &Path {
+        &self.starting.data
     }
 
     /// What this life has logged.

@@ -168,30 +168,32 @@ async function errors_are_typed() {
 
 async function throttling_is_retried_by_the_sdk() {
   await create(client, "metered", 1, true);
-  const patient = connect({ maxAttempts: 12 });
-  const data = Buffer.alloc(100_000);
-  let retried = 0;
-  for (let i = 0; i < 25; i += 1) {
-    const put = await patient.send(new sdk.PutRecordCommand({ StreamName: "metered", PartitionKey: "k", Data: data }));
-    retried += put.$metadata.attempts - 1;
-  }
-  assert.ok(retried > 0, "2.5 MB into a shard of 1 MB/s are throttled");
+  const patient = connect({ maxAttempts: 15, requestHandler: { disableConcurrentStreams: false } });
+  const put = (through) => through.send(new sdk.PutRecordCommand({
+    StreamName: "metered", PartitionKey: "k", Data: Buffer.alloc(200_000),
+  }));
+  const all = (through, count) => Promise.allSettled([...Array(count).keys()].map(() => put(through)));
+  // Ten seconds' worth of a shard, at once.
+  const tried = await all(shared, 50);
+  const [first] = tried.filter(({ status }) => status === "rejected").map(({ reason }) => reason);
   await refused(
     "ProvisionedThroughputExceededException",
     `Rate exceeded for shard ${shardId(0)} in stream metered under account ${ACCOUNT}.`,
-    (async () => {
-      for (let i = 0; i < 200; i += 1) {
-        await send("PutRecord", { StreamName: "metered", PartitionKey: "k", Data: data });
-      }
-    })(),
+    Promise.reject(first),
   );
+  const taken = tried.filter(({ status }) => status === "fulfilled").length;
+  const retried = await all(patient, 10);
+  assert.deepEqual(retried.filter(({ status }) => status === "rejected"), []);
+  const attempts = retried.map(({ value }) => value.$metadata.attempts);
+  assert.ok(Math.max(...attempts) > 1, `attempts ${attempts}`);
   let at = await iterator(patient, "metered", shardId(0));
   let found = 0;
-  while (found < 25) {
+  while (found < taken + 10) {
     const answer = await patient.send(new sdk.GetRecordsCommand({ ShardIterator: at }));
     found += answer.Records.length;
     at = answer.NextShardIterator;
   }
+  assert.equal(found, taken + 10);
 }
 
 run(

@@ -260,7 +260,7 @@ def a_metered_shard_throttles_and_clients_get_through():
     equal(throttled, {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": text})
     with refused("ProvisionedThroughputExceededException", text):
         for _ in range(3_000):
-            client.put_record(StreamName="metered", Data=b"y" * 60_000, PartitionKey="k")
+            client.put_record(StreamName="metered", Data=b"y" * 500_000, PartitionKey="k")
             taken += 1
     # botocore's own retries hide it, in each of its modes.
     for mode in ("legacy", "standard", "adaptive") if ALL else ("legacy", "standard"):

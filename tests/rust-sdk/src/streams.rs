@@ -75,11 +75,9 @@ async fn records_come_back(client: &Client) {
         assert_eq!(record.encryption_type, None);
     }
     // At the time of the last record, to the millisecond, and one later.
-    let arrival = found[2]
-        .approximate_arrival_timestamp
-        .expect("a time")
-        .to_millis();
-    let arrival = arrival.expect("a time of this age");
+    let arrival = found[2].approximate_arrival_timestamp.expect("a time");
+    // The SDK reads times as floats and cuts them to nanoseconds, a little below the millisecond.
+    let arrival = (arrival.as_secs_f64() * 1000.0).round() as i64;
     for (time, expected) in [(arrival, true), (arrival + 1, false)] {
         let call = client
             .get_shard_iterator()
