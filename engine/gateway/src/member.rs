@@ -137,14 +137,12 @@ impl<'v> Members<'v> {
         list(self.get(name)?).ok()
     }
 
-    #[allow(dead_code, reason = "tags and metrics come with their operations")]
     /// The characters in a list; nulls are left out.
     pub(crate) fn texts(self, name: &str) -> impl Iterator<Item = &'v str> {
         let items = self.list(name).unwrap_or_default();
         items.iter().filter_map(|item| text(item).ok().flatten())
     }
 
-    #[allow(dead_code, reason = "tags come with their operations")]
     /// The entries of a map from text to text; nulls are left out. A name that comes twice comes
     /// twice here.
     pub(crate) fn map(self, name: &str) -> impl Iterator<Item = (&'v str, &'v str)> {
