@@ -144,8 +144,9 @@ async function an_aborted_call_leaves_the_session_whole() {
     await other;
   }
   await send("PutRecord", { StreamName: "aborted", PartitionKey: "k", Data: Buffer.from("whole") });
+  // An aborted call may have been stored, also after this one.
   const found = await read(client, "aborted", shardId(0));
-  assert.equal(Buffer.from(found.at(-1).Data).toString(), "whole");
+  assert.ok(found.some((record) => Buffer.from(record.Data).toString() === "whole"));
 }
 
 async function errors_are_typed() {
