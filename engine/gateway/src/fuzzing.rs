@@ -37,7 +37,7 @@ pub fn body(is_cbor: bool, data: &[u8]) {
     let outcome = Members::of_request(&value, encoding).and_then(|members| {
         let operation = Operation::nth(choice);
         operation.check(members, &Narrow(choice & 0x80 != 0))?;
-        read(members);
+        read(operation, members);
         Ok(())
     });
     if let Err(error) = outcome {
@@ -88,17 +88,21 @@ impl Ground for Narrow {
     }
 }
 
-/// Reads checked members as actions do.
-fn read(members: Members<'_>) {
-    let check = |blob: crate::member::Blob<'_>| blob.decode_into(&mut vec![0; blob.bytes()]);
-    if let Some(blob) = members.blob("Data") {
-        check(blob);
-    }
-    for record in members.list("Records").unwrap_or_default() {
-        let record = members.inner(record).expect("records were checked");
-        if let Some(blob) = record.blob("Data") {
-            check(blob);
+/// Reads checked members as actions do; an operation's own, for others were not looked at.
+fn read(operation: Operation, members: Members<'_>) {
+    let decode = |members: Members<'_>| {
+        if let Some(blob) = members.blob("Data") {
+            blob.decode_into(&mut vec![0; blob.bytes()]);
         }
+    };
+    match operation {
+        Operation::PutRecord => decode(members),
+        Operation::PutRecords => {
+            for record in members.list("Records").unwrap_or_default() {
+                decode(members.inner(record).expect("records were checked"));
+            }
+        }
+        _ => {}
     }
     let _text = members.text("StreamName");
     let _count = members.integer("Limit");

@@ -94,24 +94,24 @@ fn check_age(claim: &Claim, now: Timestamp) -> Result<String, ServiceError> {
             claim.date
         ))
     })?;
-    let [date, here] = [signed_at, now].map(moment::basic);
+    let date = moment::basic(signed_at);
+    let here = || moment::basic(now);
     if signed_at.millis_since(now) > SKEW_MS_MAX {
         let limit = moment::basic(Timestamp::from_millis(now.as_millis() + SKEW_MS_MAX));
         return Err(invalid(format!(
-            "Signature not yet current: {date} is still later than {limit} ({here} + 5 min.)"
+            "Signature not yet current: {date} is still later than {limit} ({} + 5 min.)",
+            here()
         )));
     }
-    let (life_ms, said) = match &claim.expires {
-        Some(expires) if claim.form == Form::Query => {
-            let seconds = read_expires(expires)?;
-            (seconds * 1000, format!("{seconds} sec."))
-        }
-        _ => (SKEW_MS_MAX, "5 min.".to_owned()),
-    };
+    let expires = claim.expires.as_ref().filter(|_| claim.form == Form::Query);
+    let seconds = expires.map(|text| read_expires(text)).transpose()?;
+    let life_ms = seconds.map_or(SKEW_MS_MAX, |seconds| seconds * 1000);
     if now.millis_since(signed_at) > life_ms {
+        let said = seconds.map_or("5 min.".to_owned(), |seconds| format!("{seconds} sec."));
         let limit = moment::basic(now.minus_millis(life_ms));
         return Err(invalid(format!(
-            "Signature expired: {date} is now earlier than {limit} ({here} - {said})"
+            "Signature expired: {date} is now earlier than {limit} ({} - {said})",
+            here()
         )));
     }
     Ok(date)
