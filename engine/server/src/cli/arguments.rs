@@ -70,8 +70,8 @@ Send lines of a file or of stdin, one record a line.
 A record's data is the line without its newline. A carriage return before the newline is kept \
 unless --crlf is given. An empty line is an empty record unless --skip-empty is given. A last line \
 without a newline is sent like any other. Bytes that are not UTF-8 are sent as they are. A line \
-that is over 1 MiB together with its key is not sent: it is reported with its number, the others \
-are sent, and the command ends with code 3.
+that is longer together with its key than the stream takes, 1 MiB unless it was told otherwise, is \
+not sent: it is reported with its number, the others are sent, and the command ends with code 3.
 
 The key decides the shard, and lines of one key keep their order. Without --key and --key-regex \
 each run of up to --batch-records lines gets a random key: runs spread over all shards, and order \

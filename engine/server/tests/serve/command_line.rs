@@ -1,6 +1,8 @@
 //! `weir stream ...`, and what the shell is told.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
 use serde_json::Value;
@@ -69,6 +71,31 @@ fn lines_come_back_byte_for_byte() {
     assert!(words(&put).contains("line 2") && words(&put).contains("line 4"));
     let back = server.done(&["tail", "three"], b"");
     assert_eq!(back, format!("one\n{fits}\nlast\n"));
+
+    // A stream that takes longer records gets longer lines.
+    take_longer_records(&server, "three", 4096);
+    let put = server.stream(&["put", "three", "--key", "k"], input.as_bytes());
+    assert!(put.status.success(), "{}", words(&put));
+    let back = server.done(&["tail", "three"], b"");
+    assert!(back.ends_with(&input), "{} bytes", back.len());
+}
+
+/// Has the stream take records of so many KiB, by the Kinesis API.
+fn take_longer_records(server: &Server, stream: &str, kib: u32) {
+    let arn = format!("arn:aws:kinesis:us-east-1:000000000000:stream/{stream}");
+    let body = format!("{{\"StreamARN\":\"{arn}\",\"MaxRecordSizeInKiB\":{kib}}}");
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: weir\r\nContent-Type: application/x-amz-json-1.1\r\n\
+         X-Amz-Target: Kinesis_20131202.UpdateMaxRecordSize\r\nX-Amz-Date: 20260101T000000Z\r\n\
+         Authorization: AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/kinesis/aws4_request, \
+         SignedHeaders=host, Signature=0\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut socket = TcpStream::connect(&server.http).unwrap();
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[test]

@@ -17,7 +17,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, never, unbounded};
-use weir_protocol::limits::RECORD_BYTES_MAX;
 use weir_protocol::model::{HashKey, ShardId};
 use weir_protocol::wire::error::ErrorCode;
 use weir_protocol::wire::frame::Correlation;
@@ -51,6 +50,8 @@ const IDLE_WAIT: Duration = Duration::from_hours(1);
 struct Putter<'a> {
     arguments: &'a Put,
     map_version: u32,
+    /// Longest record that the stream takes, with its key.
+    record_bytes_max: usize,
     /// Highest hash key of each open shard, rising, beside its slot in `queues`.
     ends: Vec<(HashKey, usize)>,
     queues: Vec<ShardQueue>,
@@ -100,7 +101,7 @@ pub(crate) fn run(arguments: &Put) -> Result<(), Failure> {
             "{} of {} not sent: over {} bytes with the key",
             show_count(putter.counts.too_long),
             show_counted(putter.counts.lines, "line"),
-            show_count(u64::from(RECORD_BYTES_MAX))
+            show_count(putter.record_bytes_max as u64)
         ))),
         Ok(()) => Ok(()),
     }
@@ -150,6 +151,7 @@ impl<'a> Putter<'a> {
         Self {
             arguments,
             map_version: stream.map_version,
+            record_bytes_max: stream.record_bytes_max as usize,
             ends,
             queues,
             keys: Keys::new(source),
@@ -173,7 +175,7 @@ impl<'a> Putter<'a> {
         input: &Receiver<io::Result<Vec<u8>>>,
         events: &Receiver<Event>,
     ) -> Result<(), Failure> {
-        let mut splitter = LineSplitter::new(RECORD_BYTES_MAX as usize, self.arguments.crlf);
+        let mut splitter = LineSplitter::new(self.record_bytes_max, self.arguments.crlf);
         let closed = never();
         let mut watched = clock::now();
         while !(self.input_ended && self.held_bytes == 0) {
@@ -228,7 +230,7 @@ impl<'a> Putter<'a> {
             return Ok(());
         };
         let bytes = key.len() + data.len();
-        if bytes > RECORD_BYTES_MAX as usize {
+        if bytes > self.record_bytes_max {
             let key = key.len() as u64;
             self.too_long(data.len() as u64, Some(key));
             return Ok(());
@@ -253,7 +255,7 @@ impl<'a> Putter<'a> {
                 show_counted(bytes, "byte"),
                 key.map(|key| format!(" and {} of key", show_count(key)))
                     .unwrap_or_default(),
-                show_count(u64::from(RECORD_BYTES_MAX))
+                show_count(self.record_bytes_max as u64)
             );
         }
     }
