@@ -7,7 +7,7 @@ import re
 import time
 import uuid
 
-from checks import ACCOUNT, HASH_KEYS, equal, eventually, holds, run
+from checks import ACCOUNT, ALL, HASH_KEYS, equal, eventually, holds, run
 from plain import JSON, SERVICE, Connection, ask, authorization, call, create, request
 
 
@@ -451,6 +451,28 @@ def a_stream_made_again_does_not_take_old_iterators():
         )
 
 
+def tokens_live_five_minutes():
+    if not ALL:
+        return
+    create("old", 3)
+    at = call("GetShardIterator", StreamName="old", ShardId="0", ShardIteratorType="TRIM_HORIZON")
+    page = call("ListShards", StreamName="old", MaxResults=1)
+    made = time.monotonic()
+    eventually("almost five minutes", lambda: time.monotonic() - made > 290, 300, 1)
+    equal(ask(at, "GetRecords").status, 200, "still young")
+    eventually("five minutes", lambda: time.monotonic() - made > 301, 20, 1)
+    answer = ask(at, "GetRecords")
+    equal((answer.status, answer.json()["__type"]), (400, "ExpiredIteratorException"))
+    day = r"[A-Z][a-z]{2} [A-Z][a-z]{2} \d{2} \d{2}:\d{2}:\d{2} UTC \d{4}"
+    text = (
+        f"Iterator expired. The iterator was created at time {day} while right now it is {day} "
+        "which is further in the future than the tolerated delay of 300000 milliseconds."
+    )
+    holds(re.fullmatch(text, answer.json()["message"]), text, answer.json()["message"])
+    answer = ask({"NextToken": page["NextToken"]}, "ListShards")
+    equal((answer.status, answer.json()["__type"]), (400, "ExpiredNextTokenException"))
+
+
 def hash_keys_have_a_range():
     create("hashes", 2)
     put = {"StreamName": "hashes", "PartitionKey": "k", "Data": ""}
@@ -556,6 +578,7 @@ run(
     constraints_are_named_together,
     iterators_are_opaque_and_strict,
     a_stream_made_again_does_not_take_old_iterators,
+    tokens_live_five_minutes,
     hash_keys_have_a_range,
     sequence_numbers_have_the_layout_of_aws,
     too_large_is_refused,
