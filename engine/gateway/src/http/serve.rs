@@ -26,8 +26,6 @@ use super::pulse::{Overdue, Pulse};
 use super::socket_io::SocketIo;
 use super::tls::{Tls, TlsStream};
 
-/// Most headers of one request of HTTP/1.1; more are answered with 431.
-pub(super) const HEADERS_MAX: usize = 100;
 /// Longest head of one request in bytes; a longer one is answered with 431. Presigned requests
 /// carry their signature and session token in the path.
 pub(super) const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -155,7 +153,8 @@ async fn serve_http1<R, S, B, F>(
         .auto_date_header(false)
         // A client that sends no more may still want its answer.
         .half_close(true)
-        .max_headers(HEADERS_MAX)
+        // A hundred headers are the most, and hyper's own bound: naming it would cost an allocation
+        // a request.
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(INPUT_BYTES_MAX)
         .serve_connection(io.clone(), service);
