@@ -11,6 +11,8 @@ import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
+import java.util.stream.Stream;
 import software.amazon.awssdk.services.dynamodb.DynamoDbAsyncClient;
 import software.amazon.awssdk.services.dynamodb.model.AttributeValue;
 import software.amazon.awssdk.services.kinesis.KinesisClient;
@@ -48,17 +50,21 @@ public final class KclSession {
                         clients.credentials(),
                         STREAM,
                         arguments[0]);
+        var held = false;
         try (var ledger = new Ledger(Path.of(arguments[3]));
                 var kinesis = clients.sync()) {
             try {
                 new KclSession(ledger, place, kinesis).run();
+                held = true;
             } finally {
                 ledger.note("missing: " + ledger.missing());
                 ledger.note("wrong: " + ledger.wrong());
             }
+        } catch (Throwable failure) {
+            failure.printStackTrace();
         }
         // KCL leaves threads behind.
-        System.exit(0);
+        System.exit(held ? 0 : 1);
     }
 
     private void run() throws Exception {
@@ -184,10 +190,10 @@ public final class KclSession {
         for (var shard : shards) {
             var begin = story.indexOf("begin " + shard.shardId());
             that(begin >= 0, shard.shardId() + " was processed");
-            for (var parent : List.of(shard.parentShardId(), shard.adjacentParentShardId())) {
+            for (var parent : parents(shard)) {
                 var end = story.indexOf("end " + parent);
                 that(
-                        parent == null || 0 <= end && end < begin,
+                        0 <= end && end < begin,
                         shard.shardId() + " came before its parent " + parent + " ended: " + story);
             }
             var isClosed = shard.sequenceNumberRange().endingSequenceNumber() != null;
@@ -214,6 +220,12 @@ public final class KclSession {
                 List.of("shardId-000000000001", "shardId-000000000003"),
                 merged.get("parentShardId").ss().stream().sorted().toList(),
                 "parents in the lease of the merged shard");
+    }
+
+    private static List<String> parents(Shard shard) {
+        return Stream.of(shard.parentShardId(), shard.adjacentParentShardId())
+                .filter(Objects::nonNull)
+                .toList();
     }
 
     private Map<String, Map<String, AttributeValue>> leases(DynamoDbAsyncClient tables) {

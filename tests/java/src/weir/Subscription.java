@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
@@ -43,9 +44,21 @@ final class Subscription {
                         handler);
     }
 
-    /** Waits until the answer has begun, or throws why there is none. */
-    void begun() throws Exception {
-        CompletableFuture.anyOf(open, end).get(30, TimeUnit.SECONDS);
+    /** Waits until the answer has begun: null, or why there is none. */
+    Throwable beginning() {
+        try {
+            CompletableFuture.anyOf(open, end).get(30, TimeUnit.SECONDS);
+            return null;
+        } catch (ExecutionException failure) {
+            return cause(failure);
+        } catch (InterruptedException | TimeoutException error) {
+            return error;
+        }
+    }
+
+    private static Throwable cause(ExecutionException failure) {
+        var cause = failure.getCause();
+        return cause instanceof CompletionException ? cause.getCause() : cause;
     }
 
     private final class Sink implements org.reactivestreams.Subscriber<SubscribeToShardEventStream> {
@@ -124,7 +137,7 @@ final class Subscription {
             end.get(patience.toMillis(), TimeUnit.MILLISECONDS);
             return null;
         } catch (ExecutionException failure) {
-            return failure.getCause();
+            return cause(failure);
         }
     }
 
