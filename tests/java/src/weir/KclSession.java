@@ -20,7 +20,8 @@ import software.amazon.awssdk.services.kinesis.model.Shard;
 import software.amazon.awssdk.services.kinesis.model.StreamStatus;
 
 /**
- * A KCL 3 worker over a stream that is split, killed with its server, and merged under load.
+ * A KCL 3 worker over a stream that is split and merged under load, on a server that is killed in
+ * between and amid the merge.
  * Arguments: POLLING or FANOUT, the endpoints of Kinesis and of DynamoDB, and a file for the ledger.
  * When it prints "kill", whoever started it kills the server, starts it again at the same address,
  * and writes a line.
@@ -79,6 +80,9 @@ public final class KclSession {
             restart();
             more("records after the restart");
             merge();
+            // The server may be in the middle of it.
+            restart();
+            active();
             begun("shardId-000000000004");
             more("records after the merge");
             producer.stop();
@@ -166,7 +170,6 @@ public final class KclSession {
                         b.streamName(STREAM)
                                 .shardToMerge("shardId-000000000003")
                                 .adjacentShardToMerge("shardId-000000000001"));
-        active();
         say("merge");
     }
 
