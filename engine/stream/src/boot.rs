@@ -19,6 +19,7 @@ use weir_reactor::{BlockingDisk, Disk, Mailbox, Reactor, mailbox};
 
 use crate::catalog::control::{ControlPlane, ControlRequest, REQUESTS_MAX};
 use crate::catalog::model::Model;
+use crate::catalog::publish::CoreState;
 use crate::catalog::store::{Catalog, CatalogError, Contents, Namespace};
 use crate::catalog::without_effect::WithoutEffect;
 use crate::consumer::ConsumerStatus;
@@ -155,7 +156,7 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
         catalog,
         model,
         requests,
-        cores: addresses.into_iter().map(Some).collect(),
+        cores: addresses.into_iter().map(CoreState::Starting).collect(),
         state_delay: options.state_delay,
         quota: options.quota,
         publications: 0,

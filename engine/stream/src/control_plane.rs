@@ -20,16 +20,17 @@ impl<R: Reactor> Engine<R> {
     /// then if the folder has a state delay.
     pub async fn create_stream(&self, create: CreateStream) -> Result<Arc<Stream>, ControlError> {
         let now = self.wall();
-        let asked = |answer| ControlRequest::Create {
+        let asked = move |answer| ControlRequest::Create {
             create,
             now,
             answer,
         };
-        let stream = self.ask(asked).await?;
-        if stream.status == StreamStatus::Creating {
-            self.settle_stream_later(&stream);
-        }
-        Ok(stream)
+        self.ask_and_follow(asked, |engine, stream: &Arc<Stream>| {
+            if stream.status == StreamStatus::Creating {
+                engine.settle_stream_later(stream);
+            }
+        })
+        .await
     }
 
     /// Deletes a stream; no append or read is taken when it returns. The name is free again after
@@ -40,15 +41,17 @@ impl<R: Reactor> Engine<R> {
         consumers: ConsumersOnDelete,
     ) -> Result<(), ControlError> {
         let name = name.clone();
-        let asked = |answer| ControlRequest::Delete {
+        let asked = move |answer| ControlRequest::Delete {
             name,
             consumers,
             answer,
         };
-        let stream = self.ask(asked).await?;
-        if !self.state_delay().is_zero() {
-            self.settle_stream_later(&stream);
-        }
+        self.ask_and_follow(asked, |engine, stream: &Arc<Stream>| {
+            if !engine.state_delay().is_zero() {
+                engine.settle_stream_later(stream);
+            }
+        })
+        .await?;
         Ok(())
     }
 
@@ -65,26 +68,27 @@ impl<R: Reactor> Engine<R> {
             Change::DeregisterConsumer(key) => Some(key.name.clone()),
             _ => None,
         };
-        let asked = |answer| ControlRequest::Change {
+        let asked = move |answer| ControlRequest::Change {
             name,
             change,
             now,
             answer,
         };
-        let changed = self.ask(asked).await?;
-        let Changed { before, after } = &changed;
-        if before.status == StreamStatus::Active && after.status == StreamStatus::Updating {
-            self.settle_stream_later(after);
-        }
-        let consumer = consumer.and_then(|name| after.consumer(name.as_str()));
-        if let Some(consumer) = consumer.filter(|c| c.status != ConsumerStatus::Active) {
-            self.settle_later(Settling::Consumer {
-                stream: after.id,
-                name: consumer.name.clone(),
-                status: consumer.status,
-            });
-        }
-        Ok(changed)
+        self.ask_and_follow(asked, move |engine, changed: &Changed| {
+            let Changed { before, after } = changed;
+            if before.status == StreamStatus::Active && after.status == StreamStatus::Updating {
+                engine.settle_stream_later(after);
+            }
+            let consumer = consumer.and_then(|name| after.consumer(name.as_str()));
+            if let Some(consumer) = consumer.filter(|c| c.status != ConsumerStatus::Active) {
+                engine.settle_later(Settling::Consumer {
+                    stream: after.id,
+                    name: consumer.name.clone(),
+                    status: consumer.status,
+                });
+            }
+        })
+        .await
     }
 
     /// What the account is told.
@@ -98,7 +102,7 @@ impl<R: Reactor> Engine<R> {
         is_committed: bool,
     ) -> Result<AccountSettings, ControlError> {
         let (is_enabled, now) = (is_committed, self.wall());
-        let asked = |answer| ControlRequest::Commit {
+        let asked = move |answer| ControlRequest::Commit {
             is_enabled,
             now,
             answer,
@@ -106,7 +110,26 @@ impl<R: Reactor> Engine<R> {
         self.ask(asked).await
     }
 
-    pub(crate) async fn ask<T: Send + 'static>(
+    /// Asks, and has `follow` see to what a change leaves to be done. Whoever asked may go away in
+    /// between: the change is made all the same, and a stream must not be left on its way for ever.
+    pub(crate) async fn ask_and_follow<T: Send + 'static>(
+        &self,
+        asked: impl FnOnce(Reply<Result<T, ControlError>>) -> ControlRequest + 'static,
+        follow: impl FnOnce(&Self, &T) + 'static,
+    ) -> Result<T, ControlError> {
+        let (told, wait) = oneshot();
+        let engine = self.clone();
+        self.reactor().spawn(Lane::Network, async move {
+            let answered = engine.ask(asked).await;
+            if let Ok(done) = &answered {
+                follow(&engine, done);
+            }
+            told.send(answered);
+        });
+        wait.await.unwrap_or(Err(ControlError::Stopping))
+    }
+
+    async fn ask<T: Send + 'static>(
         &self,
         asked: impl FnOnce(Reply<Result<T, ControlError>>) -> ControlRequest,
     ) -> Result<T, ControlError> {

@@ -10,6 +10,7 @@ use weir_protocol::wire::request::ReadFrom;
 use weir_reactor::{Inbox, Mailbox, Reply, mailbox, oneshot};
 use weir_reactor::{Lane, Reactor};
 
+use crate::catalog::control::ControlRequest;
 use crate::engine::Engine;
 use crate::error::{AppendError, ReadError};
 use crate::request::{CoreCounters, ReadOwned, ReadRequest, ShardBatch, Stored};
@@ -23,7 +24,7 @@ use crate::subscription::{SubscribeError, Subscriber, SubscriptionEnd};
 const REQUESTS_MAX: usize = 4_096;
 /// Requests from other cores that one core works on at a time; more are refused.
 const IN_PROGRESS_MAX: usize = 8_192;
-/// One publication is under way at a time; the rest is for a core that was not started yet.
+/// One publication is under way at a time, in one step.
 const PUBLICATIONS_MAX: usize = 4;
 
 /// What one core asks of another.
@@ -81,6 +82,13 @@ pub(crate) struct Publication {
     pub(crate) seen: Reply<()>,
 }
 
+/// What a core that starts is told.
+pub(crate) struct Present {
+    pub(crate) streams: Arc<Streams>,
+    /// The number of the last publication.
+    pub(crate) number: u64,
+}
+
 /// A snapshot comes in two steps, each done by all cores before the next: or else one core would
 /// send records to a shard that its owner has not heard of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,12 +124,28 @@ impl CoreAddress {
 }
 
 impl<R: Reactor> Engine<R> {
-    /// Starts answering other cores and taking publications in.
-    pub(crate) fn listen(
+    /// Takes in what exists by now, and starts answering other cores and taking publications in.
+    /// `false` if the control thread has ended.
+    pub(crate) async fn begin(
         &self,
-        mut requests: Inbox<CoreRequest>,
-        mut publications: Inbox<Publication>,
-    ) {
+        requests: Inbox<CoreRequest>,
+        publications: Inbox<Publication>,
+    ) -> bool {
+        let core = self.core();
+        let asked = |answer| ControlRequest::CoreStarts { core, answer };
+        let Some(present) = self.control_until(asked).await else {
+            return false;
+        };
+        // Requests wait until now, so no other core's is refused for what this one had not heard.
+        self.home_new(&present.streams);
+        self.show(present.streams);
+        self.note_publication(present.number);
+        self.listen(requests, publications);
+        true
+    }
+
+    /// Starts answering other cores and taking publications in.
+    fn listen(&self, mut requests: Inbox<CoreRequest>, mut publications: Inbox<Publication>) {
         let engine = self.clone();
         self.reactor().spawn(Lane::Network, async move {
             while let Some(request) = requests.receive().await {

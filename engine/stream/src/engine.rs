@@ -199,7 +199,12 @@ impl<R: Reactor> Engine<R> {
         };
         engine.home_new(&seed.streams);
         engine.show(seed.streams);
-        engine.listen(seed.requests, seed.publications);
+        if !engine.begin(seed.requests, seed.publications).await {
+            return Err(StartError {
+                core,
+                text: "the control thread has ended".to_owned(),
+            });
+        }
         engine.start_ticking();
         if core == 0 {
             engine.resume_reshards();

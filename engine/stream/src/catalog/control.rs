@@ -15,14 +15,15 @@ use weir_protocol::model::{
     ConsumerName, Offset, ShardIndex, StreamId, StreamName, StreamStatus, Timestamp,
 };
 use weir_reactor::BlockingDisk;
-use weir_reactor::{Inbox, Reply, oneshot};
+use weir_reactor::{Inbox, Reply};
 
 use super::change::Surroundings;
 use super::model::Model;
+use super::publish::CoreState;
 use super::store::{Catalog, CatalogError};
 use super::without_effect::WithoutEffect;
 use crate::consumer::ConsumerStatus;
-use crate::cross_core::{CoreAddress, Publication, PublicationStep};
+use crate::cross_core::Present;
 use crate::error::ControlError;
 use crate::folder::QuotaSwitch;
 use crate::request::{Change, Changed, ConsumersOnDelete, CreateStream};
@@ -99,6 +100,11 @@ pub(crate) enum ControlRequest {
     Expiry {
         account: ExpiryAccount,
     },
+    /// A core has opened its log, and takes publications from the answer on.
+    CoreStarts {
+        core: u32,
+        answer: Reply<Present>,
+    },
     /// A core takes no more publications.
     CoreClosed {
         core: u32,
@@ -141,8 +147,8 @@ pub struct ControlPlane<D: BlockingDisk> {
     pub(crate) catalog: Catalog<D>,
     pub(crate) model: Model,
     pub(crate) requests: Inbox<ControlRequest>,
-    /// By core; `None` once a core has closed.
-    pub(crate) cores: Vec<Option<CoreAddress>>,
+    /// By core.
+    pub(crate) cores: Vec<CoreState>,
     pub(crate) state_delay: Duration,
     pub(crate) quota: QuotaSwitch,
     /// How often it published.
@@ -224,10 +230,11 @@ impl<D: BlockingDisk> ControlPlane<D> {
                 ControlRequest::Ledger { change, answer } => answer.send(self.ledger(&change)),
                 ControlRequest::Expiry { account } => {
                     let noted = self.catalog.put_expiry(&account);
-                    self.settled(noted).await.ok();
+                    self.settled(noted, |_| false).await.ok();
                 }
+                ControlRequest::CoreStarts { core, answer } => answer.send(self.core_starts(core)),
                 ControlRequest::CoreClosed { core, answer } => {
-                    self.cores[core as usize] = None;
+                    self.cores[core as usize] = CoreState::Closed;
                     answer.send(());
                 }
                 ControlRequest::Stop => return self.stop(),
@@ -236,7 +243,7 @@ impl<D: BlockingDisk> ControlPlane<D> {
     }
 
     fn stop(self) {
-        if self.cores.iter().any(Option::is_some) {
+        if !self.cores.iter().all(CoreState::is_closed) {
             tracing::warn!("stopped before every core had closed: the next start recovers");
             return;
         }
@@ -262,10 +269,7 @@ impl<D: BlockingDisk> ControlPlane<D> {
         if !self.state_delay.is_zero() {
             return self.put(stream, 0).await;
         }
-        let removed = self.catalog.remove_stream(name);
-        self.settled(removed).await?;
-        self.model.remove(name);
-        self.publish().await;
+        self.remove(name).await?;
         Ok(Arc::new(stream))
     }
 
@@ -301,7 +305,8 @@ impl<D: BlockingDisk> ControlPlane<D> {
         }
         commitment.is_enabled = is_enabled;
         let written = self.catalog.put_account(&account);
-        self.settled(written).await?;
+        self.settled(written, |model| model.account() == account)
+            .await?;
         self.model.put_account(account);
         self.publish().await;
         Ok(account)
@@ -346,7 +351,7 @@ impl<D: BlockingDisk> ControlPlane<D> {
         } else if self.model.end_round(id, round, ends, now).is_some() {
             RoundEnd::Failed
         } else {
-            // It was written after all, and published when that was found out.
+            // An earlier try was written after all, and published when that was found out.
             RoundEnd::Committed
         }
     }
@@ -388,11 +393,7 @@ impl<D: BlockingDisk> ControlPlane<D> {
                 self.put(active, 0).await.ok();
             }
             StreamStatus::Deleting => {
-                let removed = self.catalog.remove_stream(&stream.name);
-                if self.settled(removed).await.is_ok() {
-                    self.model.remove(&stream.name);
-                    self.publish().await;
-                }
+                self.remove(&stream.name).await.ok();
             }
             StreamStatus::Active => {}
         }
@@ -402,9 +403,7 @@ impl<D: BlockingDisk> ControlPlane<D> {
         let applied = self.catalog.apply(change).or_else(|_| {
             // A list of segments may be written again: the change says what counts, not a step.
             // What an earlier failed write of streams left on disk is only known now.
-            self.catalog.reopen()?;
-            let mut contents = self.catalog.read(self.cores.len() as u32)?;
-            self.model = Model::new(&mut contents, self.cores.len() as u32);
+            self.read_again()?;
             self.catalog.apply(change)
         });
         applied.map_err(|error| LedgerFailed {
@@ -416,26 +415,35 @@ impl<D: BlockingDisk> ControlPlane<D> {
     async fn put(&mut self, stream: Stream, next_stream: u64) -> StreamAnswer {
         let next_stream = next_stream.max(self.model.next_stream());
         let written = self.catalog.put_stream(&stream, next_stream);
-        self.settled(written).await?;
+        self.settled(written, |model| model.holds(&stream)).await?;
         let stream = self.model.put(stream, next_stream);
         self.publish().await;
         Ok(stream)
     }
 
+    /// Removes a stream, and tells every core.
+    async fn remove(&mut self, name: &StreamName) -> Result<(), ControlError> {
+        let removed = self.catalog.remove_stream(name);
+        self.settled(removed, |model| model.find(name).is_err())
+            .await?;
+        self.model.remove(name);
+        self.publish().await;
+        Ok(())
+    }
+
     /// Turns a failed write into its error, after finding out what is on disk: only opening the
-    /// file again tells whether the failed transaction is there.
-    async fn settled(&mut self, written: Result<(), CatalogError>) -> Result<(), ControlError> {
+    /// file again tells whether the failed transaction is there. If it is, by what `is_there` finds,
+    /// the change was made: nobody may be told otherwise, for then nobody would see it through.
+    async fn settled(
+        &mut self,
+        written: Result<(), CatalogError>,
+        is_there: impl FnOnce(&Model) -> bool,
+    ) -> Result<(), ControlError> {
         let Err(error) = written else { return Ok(()) };
         tracing::error!(%error, "the catalog could not be written");
-        let found = self
-            .catalog
-            .reopen()
-            .and_then(|()| self.catalog.read(self.cores.len() as u32));
-        match found {
-            Ok(mut contents) => {
-                self.model = Model::new(&mut contents, self.cores.len() as u32);
-                self.publish().await;
-            }
+        match self.read_again() {
+            Ok(()) if is_there(&self.model) => return Ok(()),
+            Ok(()) => self.publish().await,
             Err(error) => tracing::error!(%error, "the catalog could not be opened again"),
         }
         Err(ControlError::CatalogFailed {
@@ -443,29 +451,15 @@ impl<D: BlockingDisk> ControlPlane<D> {
         })
     }
 
-    /// Gives the present snapshot to every core and waits until all work by it.
-    async fn publish(&mut self) {
-        let streams = self.model.snapshot();
-        self.publications += 1;
-        let number = self.publications;
-        for step in [PublicationStep::Home, PublicationStep::Show] {
-            let mut taken = Vec::new();
-            for core in self.cores.iter().flatten() {
-                let (seen, wait) = oneshot();
-                // A core that is gone does not take it; `wait` says so below.
-                core.publications
-                    .send(Publication {
-                        streams: Arc::clone(&streams),
-                        number,
-                        step,
-                        seen,
-                    })
-                    .ok();
-                taken.push(wait);
-            }
-            for wait in taken {
-                wait.await.ok();
-            }
-        }
+    /// Takes the model from a catalog that was opened again. The file stays closed if it cannot be
+    /// read: what it holds is not known then.
+    fn read_again(&mut self) -> Result<(), CatalogError> {
+        let cores = self.cores.len() as u32;
+        let mut contents = self.catalog.reopen(cores)?;
+        self.model = Model::new(&mut contents, cores);
+        Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

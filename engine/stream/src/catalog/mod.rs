@@ -7,6 +7,7 @@ pub(crate) mod change;
 pub(crate) mod control;
 pub(crate) mod entry;
 pub(crate) mod model;
+pub(crate) mod publish;
 mod reshard;
 mod settings_entry;
 pub(crate) mod storage;

@@ -192,6 +192,12 @@ impl Model {
             .find(|stream| stream.id == id && stream.status == status)
     }
 
+    /// Whether `stream` is entered as it is given.
+    pub(crate) fn holds(&self, stream: &Stream) -> bool {
+        let known = self.named.get(&stream.name);
+        known.is_some_and(|known| **known == *stream)
+    }
+
     /// Enters a stream that was written to the catalog.
     pub(crate) fn put(&mut self, stream: Stream, next_stream: u64) -> Arc<Stream> {
         let stream = Arc::new(stream);

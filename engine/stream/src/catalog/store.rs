@@ -203,11 +203,15 @@ impl<D: BlockingDisk> Catalog<D> {
     }
 
     /// Opens the file again: after a failed write redb refuses all further ones, and whether the
-    /// failed one is there is known only then.
-    pub(crate) fn reopen(&mut self) -> Result<(), CatalogError> {
+    /// failed one is there is known only then. Stays closed if it cannot be read either.
+    pub(crate) fn reopen(&mut self, cores: u32) -> Result<Contents, CatalogError> {
         self.database = None;
         self.database = Some(open_database(&self.disk)?);
-        Ok(())
+        let contents = self.read(cores);
+        if contents.is_err() {
+            self.database = None;
+        }
+        contents
     }
 
     /// Whether the file is open: not if a reopening failed.

@@ -32,15 +32,16 @@ impl<R: Reactor> Engine<R> {
         reshard: Reshard,
     ) -> Result<Arc<Stream>, ControlError> {
         let (name, now) = (name.clone(), self.wall());
-        let asked = |answer| ControlRequest::Reshard {
+        let asked = move |answer| ControlRequest::Reshard {
             name,
             reshard,
             now,
             answer,
         };
-        let stream = self.ask(asked).await?;
-        self.drive_later(stream.id);
-        Ok(stream)
+        self.ask_and_follow(asked, |engine, stream: &Arc<Stream>| {
+            engine.drive_later(stream.id);
+        })
+        .await
     }
 
     /// Takes up what an earlier life of the server left pending.
@@ -147,7 +148,7 @@ impl<R: Reactor> Engine<R> {
     }
 
     /// Has the control thread do something; `None` if the server is stopping.
-    async fn control_until<T>(
+    pub(crate) async fn control_until<T>(
         &self,
         asked: impl FnOnce(weir_reactor::Reply<T>) -> ControlRequest,
     ) -> Option<T> {

@@ -145,7 +145,7 @@ fn a_failed_write_is_found_out_by_opening_again() {
     disk.stop_plain_operations_after(Some(2));
     assert!(step(&catalog, 1).is_err());
     disk.stop_plain_operations_after(None);
-    catalog.reopen().unwrap();
+    catalog.reopen(1).unwrap();
     step(&catalog, 4).unwrap();
     let (names, _) = contents(&catalog);
     assert!(

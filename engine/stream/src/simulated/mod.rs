@@ -3,6 +3,7 @@
 
 mod catalog;
 mod cores;
+mod gone;
 mod life;
 mod reshard;
 mod settings;

@@ -1,0 +1,129 @@
+//! Askers that go away, and cores that are late.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use weir_protocol::model::{ConsumerName, StreamMode, StreamStatus};
+use weir_reactor::sim::{RunLimit, SimReactor};
+use weir_reactor::{Lane, Reactor};
+
+use super::{Server, asked, batch, create, machine, name, options};
+use crate::boot::open_in;
+use crate::engine::Engine;
+use crate::request::{Change, ConsumerKey, ConsumersOnDelete};
+use crate::reshard::Reshard;
+use crate::settings::Tags;
+use crate::stream::Stream;
+
+/// Begins `work` and goes away, as a client does that resets its request.
+async fn begin_and_go(work: impl Future) {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        assert!(work.as_mut().poll(context).is_pending(), "it must wait");
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// Waits until the stream `logs` is as `is_so` says.
+async fn until(engine: &Engine<SimReactor>, is_so: impl Fn(Option<&Stream>) -> bool) {
+    for _ in 0..1_000 {
+        let streams = engine.streams();
+        if is_so(streams.by_name("logs").map(|stream| &**stream)) {
+            return;
+        }
+        engine.reactor().sleep(Duration::from_millis(5)).await;
+    }
+    let streams = engine.streams();
+    panic!("it stays as it is: {:?}", streams.by_name("logs"));
+}
+
+fn is_active(stream: Option<&Stream>) -> bool {
+    stream.is_some_and(|stream| stream.status == StreamStatus::Active)
+}
+
+#[test]
+fn a_change_is_seen_through_although_its_asker_went_away() {
+    let sim = machine(21);
+    let (reactor, disk) = (sim.reactor(), sim.disk());
+    sim.run(RunLimit::done(), async move {
+        let server = Server::start(reactor, disk, options(2)).await.unwrap();
+        let (one, two) = (&server.engines[0], &server.engines[1]);
+        let logs = name("logs");
+
+        begin_and_go(one.create_stream(asked("logs", 2, StreamMode::Provisioned))).await;
+        until(two, is_active).await;
+
+        begin_and_go(two.reshard_stream(&logs, Reshard::Count { target: 4 })).await;
+        until(one, |stream| {
+            is_active(stream) && stream.unwrap().open_shards().count() == 4
+        })
+        .await;
+
+        let consumer = ConsumerName::new("app").unwrap();
+        let register = Change::RegisterConsumer {
+            name: consumer.clone(),
+            tags: Tags::default(),
+        };
+        begin_and_go(one.change_stream(&logs, register)).await;
+        until(two, |stream| {
+            let consumer = stream.unwrap().consumer("app");
+            consumer.is_some_and(|consumer| consumer.status.aws_name() == "ACTIVE")
+        })
+        .await;
+        let key = ConsumerKey {
+            name: consumer,
+            created_secs: None,
+        };
+        begin_and_go(one.change_stream(&logs, Change::DeregisterConsumer(key))).await;
+        until(two, |stream| stream.unwrap().consumers.is_empty()).await;
+
+        begin_and_go(one.delete_stream(&logs, ConsumersOnDelete::Keep)).await;
+        until(two, |stream| stream.is_none()).await;
+        server.stop().await;
+    })
+    .unwrap();
+}
+
+#[test]
+fn nobody_waits_for_a_core_that_has_not_started() {
+    let sim = machine(22);
+    let (reactor, disk) = (sim.reactor(), sim.disk());
+    sim.run(RunLimit::done(), async move {
+        let opened = open_in(&reactor, &disk, &options(2)).await.unwrap();
+        reactor.spawn(Lane::Background, opened.control.run());
+        let mut seeds = opened.cores.into_iter();
+        let mut start = async || {
+            let seed = seeds.next().unwrap();
+            Engine::start(reactor.clone(), seed).await.unwrap()
+        };
+        let first = start().await;
+        // More publications than a core's mailbox holds.
+        for number in 0..8 {
+            create(
+                &first,
+                asked(&format!("s{number}"), 4, StreamMode::Provisioned),
+            )
+            .await;
+        }
+        let second = start().await;
+        assert_eq!(second.publication(), first.publication());
+        assert_eq!(second.streams().len(), 8);
+        let stream = second.streams().by_name("s7").unwrap().clone();
+        for key in 0..20 {
+            let batch = batch(&stream, &format!("{key}"), &["x"]);
+            for engine in [&first, &second] {
+                engine.append(vec![batch.clone()]).await.remove(0).unwrap();
+            }
+        }
+        let engines = vec![first, second];
+        let server = Server {
+            engines,
+            stop: opened.stop,
+        };
+        server.stop().await;
+    })
+    .unwrap();
+}
