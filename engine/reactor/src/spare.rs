@@ -11,13 +11,13 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
-/// Capacities kept, in bytes, and how many buffers of each: 60 MiB in all, and never twice that,
+/// Capacities kept, in bytes, and how many buffers of each: 92 MiB in all, and never twice that,
 /// since a buffer may be up to twice as large as its shelf says.
 const SHELVES: [(usize, usize); 4] = [
     (64 * 1024, 64),
     (256 * 1024, 32),
     (1024 * 1024, 16),
-    (16 * 1024 * 1024, 2),
+    (16 * 1024 * 1024, 4),
 ];
 /// Less than this is left to the allocator.
 const LENT_BYTES_MIN: usize = 16 * 1024;
@@ -157,6 +157,6 @@ mod tests {
             spares.give(Vec::with_capacity(20 * 1024 * 1024));
         }
         let kept: usize = spares.shelves.iter().map(ArrayQueue::len).sum();
-        assert_eq!(kept, 64 + 2);
+        assert_eq!(kept, 64 + 4);
     }
 }

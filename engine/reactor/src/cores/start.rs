@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 
-use crate::uring::{CoreReactor, Pulse, watch};
+use crate::uring::{CoreReactor, Pulse, Readiness, watch};
 
 /// Registered memory of one core, charged three times against RLIMIT_MEMLOCK.
 pub(crate) const IO_MEMORY_BYTES: usize = 1 << 20;
@@ -91,13 +92,13 @@ where
         let thread = std::thread::Builder::new()
             .name(format!("core-{core}"))
             .spawn(move || {
-                let executor = make_executor(cpu, &made)?;
+                let (executor, readiness) = make_executor(cpu, &made)?;
                 // The gate opens by being dropped; a refused start closes it with the word "stop".
                 if gate.recv().is_ok() {
                     return None;
                 }
                 Some(executor.run(async move {
-                    let reactor = CoreReactor::new(core, folder);
+                    let reactor = CoreReactor::new(core, folder, readiness);
                     let task = main(reactor.clone());
                     reactor.run_main(pulse, task).await
                 }))
@@ -120,20 +121,26 @@ where
     Ok(Running { threads })
 }
 
-fn make_executor(cpu: usize, made: &Sender<Result<(), String>>) -> Option<LocalExecutor> {
+/// Both rings of a core, made on its own thread.
+fn make_executor(
+    cpu: usize,
+    made: &Sender<Result<(), String>>,
+) -> Option<(LocalExecutor, Rc<Readiness>)> {
     let executor = LocalExecutorBuilder::new(Placement::Fixed(cpu))
         .io_memory(IO_MEMORY_BYTES)
         .ring_depth(RING_DEPTH)
         .preempt_timer(PREEMPT)
         .blocking_thread_pool_placement(PoolPlacement::Unbound(1))
         .make();
-    let (executor, outcome) = match executor {
-        Ok(executor) => (Some(executor), Ok(())),
-        Err(error) => (None, Err(error.to_string())),
+    let both = match (executor, Readiness::new()) {
+        (Ok(executor), Ok(readiness)) => Ok((executor, readiness)),
+        (Err(error), _) => Err(error.to_string()),
+        (Ok(_), Err(error)) => Err(format!("no ring for sockets: {error}")),
     };
+    let outcome = both.as_ref().map(|_| ()).map_err(Clone::clone);
     // The starter waits for this word; if it is gone, the gate will tell.
     let _ = made.send(outcome);
-    executor
+    both.ok()
 }
 
 fn wait_for(

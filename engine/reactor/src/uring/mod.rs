@@ -7,6 +7,7 @@ mod disk;
 mod file;
 mod pulse;
 mod reactor;
+mod readiness;
 mod socket;
 
 use std::io;
@@ -17,6 +18,7 @@ pub use disk::CoreDisk;
 pub use file::{CoreBuffer, CoreBytes, CoreFile};
 pub(crate) use pulse::{Pulse, watch};
 pub use reactor::CoreReactor;
+pub(crate) use readiness::Readiness;
 pub use socket::TcpSocket;
 
 /// The error as the kernel gave it: its number says more than the runtime's wrapping.

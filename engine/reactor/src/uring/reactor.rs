@@ -10,6 +10,7 @@ use glommio::{Latency, Shares, TaskQueueHandle};
 
 use super::disk::CoreDisk;
 use super::pulse::{self, Pulse};
+use super::readiness::Readiness;
 use crate::clock;
 use crate::random;
 use crate::seam::{Lane, Monotonic, Reactor};
@@ -27,11 +28,13 @@ struct Inner {
     commit: TaskQueueHandle,
     read: TaskQueueHandle,
     background: TaskQueueHandle,
+    readiness: Rc<Readiness>,
 }
 
 impl CoreReactor {
     /// To be called inside the core's executor.
-    pub(crate) fn new(core: usize, folder: PathBuf) -> Self {
+    pub(crate) fn new(core: usize, folder: PathBuf, readiness: Rc<Readiness>) -> Self {
+        Rc::clone(&readiness).install();
         // Every lane has a latency, for tasks of every lane are woken by threads beside the cores,
         // and a queue without one sees such wake-ups late.
         let lane = |name: &str, shares: usize, latency_ms: u64| {
@@ -45,6 +48,7 @@ impl CoreReactor {
             commit: lane("commit", 400, 1),
             read: lane("read", 200, 2),
             background: lane("background", 50, 5),
+            readiness,
         };
         Self {
             inner: Rc::new(inner),
@@ -67,6 +71,9 @@ impl CoreReactor {
         // Cancelled when main is done: the watching thread must see that this core is gone.
         let _beating = glommio::spawn_local_into(pulse::beat(pulse), self.inner.network)
             .expect("lanes live with the core");
+        let watch = Rc::clone(&self.inner.readiness).watch();
+        let _watching =
+            glommio::spawn_local_into(watch, self.inner.network).expect("lanes live with the core");
         glommio::spawn_local_into(main, self.inner.network)
             .expect("lanes live with the core")
             .await
