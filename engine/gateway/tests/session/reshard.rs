@@ -17,10 +17,16 @@ fn shards(client: &mut Client, filter: &Value) -> Vec<Value> {
     if !filter.is_null() {
         ask["ShardFilter"] = filter.clone();
     }
-    client.call("ListShards", ask)["Shards"]
-        .as_array()
-        .unwrap()
-        .clone()
+    let mut found = Vec::new();
+    loop {
+        let page = client.call("ListShards", ask);
+        found.extend(page["Shards"].as_array().unwrap().iter().cloned());
+        match page.get("NextToken") {
+            // A quick server makes thousands of shards in seconds.
+            Some(token) => ask = json!({"NextToken": token}),
+            None => return found,
+        }
+    }
 }
 
 fn names(shards: &[Value]) -> Vec<u64> {
