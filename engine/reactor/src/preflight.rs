@@ -38,7 +38,7 @@ pub enum Refusal {
         setting: String,
     },
     /// The kernel knows no io_uring.
-    #[error("this kernel has no io_uring: Linux 5.11 or newer is needed, with CONFIG_IO_URING")]
+    #[error("this kernel has no io_uring: Linux 6.1 or newer is needed, with CONFIG_IO_URING")]
     RingUnknown,
     /// A seccomp profile, most likely a container's, forbids it.
     #[error(

@@ -135,7 +135,9 @@ fn make_executor(
     let both = match (executor, Readiness::new()) {
         (Ok(executor), Ok(readiness)) => Ok((executor, readiness)),
         (Err(error), _) => Err(error.to_string()),
-        (Ok(_), Err(error)) => Err(format!("no ring for sockets: {error}")),
+        (Ok(_), Err(error)) => Err(format!(
+            "its sockets have no ring, for which Linux 6.1 or newer is needed: {error}"
+        )),
     };
     let outcome = both.as_ref().map(|_| ()).map_err(Clone::clone);
     // The starter waits for this word; if it is gone, the gate will tell.
