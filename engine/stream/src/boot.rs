@@ -160,6 +160,7 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
         state_delay: options.state_delay,
         quota: options.quota,
         publications: 0,
+        reopenings: 0,
         without_effect: WithoutEffect::default(),
     };
     Ok(Opened {

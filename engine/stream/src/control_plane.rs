@@ -2,6 +2,7 @@
 //! works by the change.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_protocol::model::{StreamName, StreamStatus};
 use weir_reactor::{Lane, Reactor};
@@ -14,6 +15,9 @@ use crate::error::ControlError;
 use crate::request::{Change, Changed, ConsumersOnDelete, CreateStream};
 use crate::settings::AccountSettings;
 use crate::stream::Stream;
+
+/// Between two tries to end a state when the catalog takes no writes.
+const SETTLE_RETRY: Duration = Duration::from_secs(1);
 
 impl<R: Reactor> Engine<R> {
     /// Creates a stream; durable and known on every core when it returns. It is still CREATING
@@ -152,12 +156,16 @@ impl<R: Reactor> Engine<R> {
     fn settle_later(&self, settling: Settling) {
         let engine = self.clone();
         self.reactor().spawn(Lane::Background, async move {
+            engine.reactor().sleep(engine.state_delay()).await;
             loop {
-                engine.reactor().sleep(engine.state_delay()).await;
-                let asked = ControlRequest::Settle(settling.clone());
-                if engine.control().send(asked).is_ok() || engine.is_stopping() {
+                let settling = settling.clone();
+                let asked = |answer| ControlRequest::Settle { settling, answer };
+                let is_written = engine.control_until(asked).await;
+                if is_written != Some(false) || engine.is_stopping() {
                     return;
                 }
+                // The catalog takes no writes now. It stays on its way until it does.
+                engine.reactor().sleep(SETTLE_RETRY).await;
             }
         });
     }

@@ -66,10 +66,10 @@ pub(crate) enum ControlRequest {
         now: Timestamp,
         answer: Reply<StreamAnswer>,
     },
-    /// What is next of a pending reshard; none if it is over, and the stream active then.
+    /// What is next of a pending reshard.
     NextRound {
         stream: StreamId,
-        answer: Reply<Option<Round>>,
+        answer: Reply<NextRound>,
     },
     /// The parents of a round stand still, at these ends.
     EndRound {
@@ -89,8 +89,11 @@ pub(crate) enum ControlRequest {
         stream: StreamId,
         shards: Vec<ShardIndex>,
     },
-    /// A state delay is over.
-    Settle(Settling),
+    /// A state delay is over; answers whether what follows from it was written.
+    Settle {
+        settling: Settling,
+        answer: Reply<bool>,
+    },
     /// A log's list of segments changes.
     Ledger {
         change: LedgerChange,
@@ -129,6 +132,16 @@ pub(crate) enum Settling {
 /// The stream as it is after the change.
 pub(crate) type StreamAnswer = Result<Arc<Stream>, ControlError>;
 
+/// What is to be done for a pending reshard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NextRound {
+    Run(Round),
+    /// It is over, and the stream active.
+    Over,
+    /// It is over, and that could not be written.
+    Failed,
+}
+
 /// What became of a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RoundEnd {
@@ -153,6 +166,8 @@ pub struct ControlPlane<D: BlockingDisk> {
     pub(crate) quota: QuotaSwitch,
     /// How often it published.
     pub(crate) publications: u64,
+    /// How often it took the model from a catalog that was opened again.
+    pub(crate) reopenings: u64,
     pub(crate) without_effect: WithoutEffect,
 }
 
@@ -226,8 +241,18 @@ impl<D: BlockingDisk> ControlPlane<D> {
                         self.put(changed, 0).await.ok();
                     }
                 }
-                ControlRequest::Settle(settling) => self.settle(&settling).await,
-                ControlRequest::Ledger { change, answer } => answer.send(self.ledger(&change)),
+                ControlRequest::Settle { settling, answer } => {
+                    let is_written = self.settle(&settling).await;
+                    answer.send(is_written);
+                }
+                ControlRequest::Ledger { change, answer } => {
+                    let before = self.reopenings;
+                    answer.send(self.ledger(&change));
+                    // What a failed write left was found out: the cores are to know it too.
+                    if self.reopenings != before {
+                        self.publish().await;
+                    }
+                }
                 ControlRequest::Expiry { account } => {
                     let noted = self.catalog.put_expiry(&account);
                     self.settled(noted, |_| false).await.ok();
@@ -322,13 +347,16 @@ impl<D: BlockingDisk> ControlPlane<D> {
         self.put(stream, 0).await
     }
 
-    async fn next_round(&mut self, stream: StreamId) -> Option<Round> {
-        let round = self.model.next_round(stream);
-        if round.is_none() {
-            // Nothing to do: the map is as asked for already.
-            self.end_reshard(stream).await;
+    async fn next_round(&mut self, stream: StreamId) -> NextRound {
+        if let Some(round) = self.model.next_round(stream) {
+            return NextRound::Run(round);
         }
-        round
+        // Nothing to do: the map is as asked for already.
+        if self.end_reshard(stream).await {
+            NextRound::Over
+        } else {
+            NextRound::Failed
+        }
     }
 
     async fn end_round(
@@ -364,38 +392,34 @@ impl<D: BlockingDisk> ControlPlane<D> {
         }
     }
 
-    async fn settle(&mut self, settling: &Settling) {
+    async fn settle(&mut self, settling: &Settling) -> bool {
         match settling {
             Settling::Consumer {
                 stream,
                 name,
                 status,
-            } => {
-                if let Some(stream) = self.model.settle_consumer(*stream, name, *status) {
-                    self.put(stream, 0).await.ok();
-                }
-            }
-            Settling::Stream { id, status } => {
-                if let Some(stream) = self.model.in_status(*id, *status).cloned() {
-                    self.settle_stream(&stream).await;
-                }
-            }
+            } => match self.model.settle_consumer(*stream, name, *status) {
+                Some(stream) => self.put(stream, 0).await.is_ok(),
+                None => true,
+            },
+            Settling::Stream { id, status } => match self.model.in_status(*id, *status).cloned() {
+                Some(stream) => self.settle_stream(&stream).await,
+                None => true,
+            },
         }
     }
 
-    async fn settle_stream(&mut self, stream: &Stream) {
+    async fn settle_stream(&mut self, stream: &Stream) -> bool {
         match stream.status {
             // A reshard ends by itself.
-            StreamStatus::Updating if stream.pending.is_some() => {}
+            StreamStatus::Updating if stream.pending.is_some() => true,
             StreamStatus::Creating | StreamStatus::Updating => {
                 let mut active = stream.clone();
                 active.status = StreamStatus::Active;
-                self.put(active, 0).await.ok();
+                self.put(active, 0).await.is_ok()
             }
-            StreamStatus::Deleting => {
-                self.remove(&stream.name).await.ok();
-            }
-            StreamStatus::Active => {}
+            StreamStatus::Deleting => self.remove(&stream.name).await.is_ok(),
+            StreamStatus::Active => true,
         }
     }
 
@@ -457,6 +481,7 @@ impl<D: BlockingDisk> ControlPlane<D> {
         let cores = self.cores.len() as u32;
         let mut contents = self.catalog.reopen(cores)?;
         self.model = Model::new(&mut contents, cores);
+        self.reopenings += 1;
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use weir_protocol::model::{Offset, ShardId, ShardIndex, StreamId, StreamName};
 use weir_reactor::{Lane, Reactor, oneshot};
 
 use super::{NoStandstill, Reshard, Round};
-use crate::catalog::control::{ControlRequest, RoundEnd};
+use crate::catalog::control::{ControlRequest, NextRound, RoundEnd};
 use crate::cross_core::CoreRequest;
 use crate::engine::Engine;
 use crate::error::ControlError;
@@ -62,14 +62,23 @@ impl<R: Reactor> Engine<R> {
 
     async fn drive(&self, stream: StreamId) {
         // Ends with the last round, with the stream, or with the server: the next start goes on.
-        while let Some(Some(round)) = self
-            .control_until(|answer| ControlRequest::NextRound { stream, answer })
-            .await
-        {
+        while !self.is_stopping() {
+            let asked = |answer| ControlRequest::NextRound { stream, answer };
+            let round = match self.control_until(asked).await {
+                Some(NextRound::Run(round)) => round,
+                Some(NextRound::Over) => break,
+                Some(NextRound::Failed) => {
+                    self.reactor().sleep(GIVE_UP_RETRY).await;
+                    continue;
+                }
+                None => return,
+            };
             match self.run_round(stream, round).await {
                 Ok(()) => {}
                 Err(NoStandstill::Stopping) => return,
-                Err(NoStandstill::Overloaded) => self.reactor().sleep(RETRY).await,
+                Err(NoStandstill::Overloaded | NoStandstill::LogReopens) => {
+                    self.reactor().sleep(RETRY).await;
+                }
                 Err(why) => return self.give_up(stream, why).await,
             }
         }

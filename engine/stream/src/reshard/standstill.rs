@@ -16,7 +16,10 @@ pub(crate) enum NoStandstill {
     /// Its stream was deleted meanwhile.
     #[error("shard {0} is gone")]
     Gone(ShardId),
-    /// What was taken before may or may not be stored.
+    /// What was taken before may or may not be stored: the log is being opened again to find out.
+    #[error("the log that holds it is being opened again")]
+    LogReopens,
+    /// The log takes nothing more until the server is restarted.
     #[error("the log that holds it failed")]
     LogFailed,
     /// The core has too many requests waiting.
@@ -66,7 +69,8 @@ impl<R: Reactor> Engine<R> {
         }
         match self.log().state() {
             LogState::Writable | LogState::Full => Ok(()),
-            LogState::Failed | LogState::ReadOnly => Err(NoStandstill::LogFailed),
+            LogState::Failed => Err(NoStandstill::LogReopens),
+            LogState::ReadOnly => Err(NoStandstill::LogFailed),
             LogState::Closed => Err(NoStandstill::Stopping),
         }
     }

@@ -5,8 +5,9 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use weir_log::LogState;
 use weir_protocol::model::{ConsumerName, StreamMode, StreamStatus};
-use weir_reactor::sim::{RunLimit, SimReactor};
+use weir_reactor::sim::{Faults, RunLimit, SimReactor};
 use weir_reactor::{Lane, Reactor};
 
 use super::{Server, asked, batch, create, machine, name, options};
@@ -123,6 +124,80 @@ fn nobody_waits_for_a_core_that_has_not_started() {
             engines,
             stop: opened.stop,
         };
+        server.stop().await;
+    })
+    .unwrap();
+}
+
+#[test]
+fn states_end_although_the_catalog_takes_no_writes_for_a_while() {
+    let sim = machine(23);
+    let (reactor, disk) = (sim.reactor(), sim.disk());
+    sim.run(RunLimit::done(), async move {
+        let server = Server::start(reactor.clone(), disk.clone(), options(2))
+            .await
+            .unwrap();
+        let (one, two) = (&server.engines[0], &server.engines[1]);
+        let logs = name("logs");
+        let fails_for_a_while = async || {
+            disk.stop_plain_operations_after(Some(0));
+            reactor.sleep(Duration::from_millis(500)).await;
+            disk.stop_plain_operations_after(None);
+        };
+        one.create_stream(asked("logs", 2, StreamMode::Provisioned))
+            .await
+            .unwrap();
+        fails_for_a_while().await;
+        until(two, is_active).await;
+        // To the count that it has: over at once, which has to be written.
+        one.reshard_stream(&logs, Reshard::Count { target: 2 })
+            .await
+            .unwrap();
+        fails_for_a_while().await;
+        until(two, is_active).await;
+        one.delete_stream(&logs, ConsumersOnDelete::Keep)
+            .await
+            .unwrap();
+        fails_for_a_while().await;
+        until(two, |stream| stream.is_none()).await;
+        server.stop().await;
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_reshard_waits_for_a_log_that_is_being_opened_again() {
+    let sim = machine(24);
+    let (reactor, disk) = (sim.reactor(), sim.disk());
+    sim.run(RunLimit::done(), async move {
+        let server = Server::start(reactor.clone(), disk, options(1))
+            .await
+            .unwrap();
+        let engine = &server.engines[0];
+        let stream = create(engine, asked("logs", 2, StreamMode::Provisioned)).await;
+        reactor.set_faults(Faults {
+            fail_next_writes: 1,
+            disk_full: true,
+            slow_operations: 10_000,
+            ..Faults::default()
+        });
+        let stored = engine.append(vec![batch(&stream, "k", &["x"])]).await;
+        assert!(stored[0].is_err());
+        engine
+            .reshard_stream(&stream.name, Reshard::Count { target: 4 })
+            .await
+            .unwrap();
+        let mut was_failed = false;
+        for _ in 0..20 {
+            reactor.sleep(Duration::from_millis(1)).await;
+            was_failed |= engine.log().state() == LogState::Failed;
+        }
+        assert!(was_failed, "otherwise nothing is shown");
+        reactor.set_faults(Faults::default());
+        until(engine, is_active).await;
+        let streams = engine.streams();
+        let stream = streams.by_name("logs").unwrap();
+        assert_eq!(stream.open_shards().count(), 4);
         server.stop().await;
     })
     .unwrap();
