@@ -1,7 +1,7 @@
 //! What a request says about who signed it, in either form.
 //!
 //! Owns: where the parts are found, and what is told when some are missing. Never: whether they are
-//! true; that is [`super::verify`].
+//! true; that is [`mod@super::verify`].
 
 use std::borrow::Cow;
 
