@@ -206,6 +206,7 @@ impl<R: Reactor> Engine<R> {
             });
         }
         engine.start_ticking();
+        engine.start_forgetting();
         if core == 0 {
             engine.resume_reshards();
         }
@@ -347,7 +348,6 @@ impl<R: Reactor> Engine<R> {
             while !engine.is_stopping() {
                 let expiry = engine.tick();
                 engine.inner.log.expire(expiry);
-                engine.forget_expired_shards(expiry).await;
                 let now = engine.monotonic();
                 engine.with_subscriptions(|all| all.sweep(now));
                 if ticks.is_multiple_of(TICKS_PER_NOTE) {
@@ -357,6 +357,11 @@ impl<R: Reactor> Engine<R> {
                 engine.inner.reactor.sleep(TICK).await;
             }
         });
+    }
+
+    /// What the expiry clock showed last.
+    pub(crate) fn expiry(&self) -> Timestamp {
+        Timestamp::from_millis(self.inner.expiry.borrow().account().effective_ms)
     }
 
     /// Moves the expiry clock.

@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use weir_log::LogState;
-use weir_protocol::model::{ConsumerName, StreamMode, StreamStatus};
+use weir_protocol::model::{ConsumerName, ShardId, StreamMode, StreamStatus};
 use weir_reactor::sim::{Faults, RunLimit, SimReactor};
 use weir_reactor::{Lane, Reactor};
 
@@ -17,6 +17,7 @@ use crate::request::{Change, ConsumerKey, ConsumersOnDelete};
 use crate::reshard::Reshard;
 use crate::settings::Tags;
 use crate::stream::Stream;
+use crate::subscription::Subscriber;
 
 /// Begins `work` and goes away, as a client does that resets its request.
 async fn begin_and_go(work: impl Future) {
@@ -198,6 +199,54 @@ fn a_reshard_waits_for_a_log_that_is_being_opened_again() {
         let streams = engine.streams();
         let stream = streams.by_name("logs").unwrap();
         assert_eq!(stream.open_shards().count(), 4);
+        server.stop().await;
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_subscription_whose_asker_went_away_is_left() {
+    let sim = machine(25);
+    let (reactor, disk) = (sim.reactor(), sim.disk());
+    sim.run(RunLimit::done(), async move {
+        let server = Server::start(reactor.clone(), disk, options(2))
+            .await
+            .unwrap();
+        let one = &server.engines[0];
+        create(one, asked("logs", 8, StreamMode::Provisioned)).await;
+        let register = Change::RegisterConsumer {
+            name: ConsumerName::new("app").unwrap(),
+            tags: Tags::default(),
+        };
+        one.change_stream(&name("logs"), register).await.unwrap();
+        let is_ready = |stream: Option<&Stream>| {
+            let consumer = stream.unwrap().consumer("app");
+            consumer.is_some_and(|consumer| consumer.status.aws_name() == "ACTIVE")
+        };
+        until(one, is_ready).await;
+        let streams = one.streams();
+        let stream = streams.by_name("logs").unwrap();
+        let elsewhere = stream.shards.iter().find(|shard| shard.core == 1).unwrap();
+        let shard: ShardId = stream.shard_id(elsewhere.index);
+        let consumer = stream.consumer("app").unwrap();
+        let subscriber = Subscriber {
+            shard,
+            consumer: consumer.name.clone(),
+            registered: consumer.created,
+        };
+        let open = || server.engines[1].with_subscriptions(|all| all.open());
+        let mut work = Box::pin(one.subscribe(subscriber));
+        poll_fn(|context| {
+            assert!(work.as_mut().poll(context).is_pending(), "it must wait");
+            Poll::Ready(())
+        })
+        .await;
+        // It is granted, and the answer lies there unread.
+        reactor.sleep(Duration::from_millis(10)).await;
+        assert_eq!(open(), 1);
+        drop(work);
+        reactor.sleep(Duration::from_millis(10)).await;
+        assert_eq!(open(), 0);
         server.stop().await;
     })
     .unwrap();

@@ -68,8 +68,12 @@ struct Entry {
     began: Monotonic,
     /// One that is over stays for a while: the rates go on counting.
     is_open: bool,
+    /// Its consumer was deregistered, and whoever holds it was perhaps not told yet.
     is_gone: bool,
-    /// Present if the shard was metered when it was last looked at.
+    /// Whether the shard was metered when it was last looked at.
+    is_metered: bool,
+    /// Made when the shard is first metered, and kept when it is so no longer: a bucket that was
+    /// emptied must not be full again because a setting changed twice.
     quota: Option<ConsumerQuota>,
     /// The one task that waits for the end.
     waker: Option<Waker>,
@@ -134,7 +138,8 @@ impl Register {
             began: now,
             is_open: true,
             is_gone: false,
-            quota: quota.filter(|_| is_metered),
+            is_metered,
+            quota,
             waker: None,
         };
         self.entries.insert(subscriber.clone(), entry);
@@ -146,6 +151,9 @@ impl Register {
         let held = self.entries.get(subscriber);
         if held.is_some_and(|entry| entry.ticket == ticket) {
             self.close(subscriber);
+            if let Some(entry) = self.entries.get_mut(subscriber) {
+                entry.is_gone = false;
+            }
         }
     }
 
@@ -200,8 +208,8 @@ impl Register {
         let Some(entry) = self.entries.get_mut(subscriber) else {
             return Duration::ZERO;
         };
+        entry.is_metered = is_metered;
         if !is_metered {
-            entry.quota = None;
             return Duration::ZERO;
         }
         let quota = entry.quota.get_or_insert_with(|| ConsumerQuota::new(now));
@@ -211,7 +219,8 @@ impl Register {
     /// Charges what was given out.
     pub(crate) fn charge(&mut self, subscriber: &Subscriber, bytes: u64) {
         let entry = self.entries.get_mut(subscriber);
-        if let Some(quota) = entry.and_then(|entry| entry.quota.as_mut()) {
+        let metered = entry.filter(|entry| entry.is_metered);
+        if let Some(quota) = metered.and_then(|entry| entry.quota.as_mut()) {
             quota.charge(bytes);
         }
     }
@@ -221,7 +230,9 @@ impl Register {
         for (subscriber, entry) in &mut self.entries {
             if entry.is_open && is_gone(subscriber) {
                 entry.is_gone = true;
+                entry.is_open = false;
                 entry.wake();
+                self.open -= 1;
             }
         }
     }
@@ -241,7 +252,7 @@ impl Register {
             let age = now.since(entry.began);
             // Whoever holds an open one leaves it in the end; a core that was too busy to hear it
             // finds out here.
-            let is_held = entry.is_open && age < times.life + times.take_over;
+            let is_held = (entry.is_open || entry.is_gone) && age < times.life + times.take_over;
             let is_full = entry.quota.as_mut().is_none_or(|quota| quota.is_full(now));
             let is_kept = is_held || age < times.call_interval || !is_full;
             if entry.is_open && !is_held {
@@ -338,8 +349,16 @@ mod tests {
         register.subscribe(&one, Ticket(2), true, at(1)).unwrap();
         let wait = register.wait(&one, true, at(1));
         assert!(wait > Duration::from_millis(999), "{wait:?}");
-        // A stream that is metered no more.
+        // A stream that is metered no more: nothing counts, and what is owed stays owed.
         assert_eq!(register.wait(&one, false, at(1)), Duration::ZERO);
+        register.charge(&one, 600 * 1024 * 1024);
+        let wait = register.wait(&one, true, at(1));
+        assert!(wait > Duration::from_millis(999) && wait < Duration::from_millis(1_001));
+        assert_eq!(register.wait(&one, false, at(1)), Duration::ZERO);
+        register.leave(&one, Ticket(2));
+        register.subscribe(&one, Ticket(3), false, at(1)).unwrap();
+        let wait = register.wait(&one, true, at(1));
+        assert!(wait > Duration::from_millis(999), "{wait:?}");
     }
 
     #[test]
@@ -389,5 +408,21 @@ mod tests {
             Err(Over::ConsumerGone)
         );
         assert!(register.check(&two, Ticket(2), at(0)).is_ok());
+        // It takes no place any more, and whoever holds it is told why, until it is left.
+        assert_eq!(register.open(), 1);
+        register.sweep(at(200));
+        assert_eq!(register.open(), 1);
+        assert_eq!(
+            register.check(&one, Ticket(1), at(200)),
+            Err(Over::ConsumerGone)
+        );
+        register.leave(&one, Ticket(1));
+        assert_eq!(register.open(), 1);
+        register.sweep(at(200));
+        assert_eq!(register.entries.len(), 1);
+        register.retire(|_| true);
+        register.sweep(at(305));
+        assert_eq!(register.open(), 0);
+        assert!(register.entries.is_empty());
     }
 }

@@ -163,19 +163,21 @@ impl<R: Reactor> Engine<R> {
         let owner = found.ok_or(SubscribeError::ShardNotFound { shard })?.core;
         let ticket = self.next_ticket();
         let subscriber = Arc::new(subscriber);
+        // Made before it is granted: whoever asked may go away while the owner grants it, and then
+        // it must be left all the same. Leaving what was refused changes nothing.
+        let subscription = Subscription {
+            engine: self.clone(),
+            owner,
+            subscriber: Arc::clone(&subscriber),
+            ticket,
+            given: Cell::new(0),
+        };
         if owner == self.core() {
             self.subscribe_here(&subscriber, ticket)?;
         } else {
-            self.subscribe_there(owner, Arc::clone(&subscriber), ticket)
-                .await?;
+            self.subscribe_there(owner, subscriber, ticket).await?;
         }
-        Ok(Subscription {
-            engine: self.clone(),
-            owner,
-            subscriber,
-            ticket,
-            given: Cell::new(0),
-        })
+        Ok(subscription)
     }
 
     /// Subscribes a consumer to a shard of this core, by what another core knows.
