@@ -85,6 +85,15 @@ impl<R: Reactor> Call<'_, R> {
         }
     }
 
+    /// The same stream as it is by now, for the rest of a call that has found it: by its number,
+    /// for another may have come into its name.
+    pub(crate) fn stream_again(&self, stream: &Stream) -> Result<Arc<Stream>, ServiceError> {
+        let streams = self.engine.streams();
+        let found = streams.by_id(stream.id).filter(|found| found.is_usable());
+        let gone = || self.about(stream.name.as_str()).not_found();
+        found.cloned().ok_or_else(gone)
+    }
+
     /// The consumer of this name, in any state; if a second is given, it must be the one it was
     /// registered in.
     pub(crate) fn consumer(

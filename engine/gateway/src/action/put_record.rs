@@ -45,7 +45,7 @@ pub(crate) async fn answer<R: Reactor>(
             Some(Err(error)) => return Err(call.about(name).append_refused(shard.index, &error)),
             None => return Err(ServiceError::internal("the append was not answered")),
         }
-        stream = call.usable_stream(name)?;
+        stream = call.stream_again(&stream)?;
     };
 
     let number = SequenceNumber::of_record(

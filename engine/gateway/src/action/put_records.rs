@@ -59,31 +59,57 @@ async fn store<R: Reactor>(
     records: &[SentRecord<'_>],
     mut split: Split,
 ) -> Result<Vec<u8>, ServiceError> {
-    let name = stream.name.as_str();
-    let about = call.about(name);
-    let mut outcomes = Vec::new();
-    for _ in 0..ROUTES_MAX {
-        let batches = std::mem::take(&mut split.batches);
-        outcomes.extend(call.engine.append(batches).await);
-        if outcomes.len() != split.shards.len() {
-            return Err(ServiceError::internal("the append was not answered"));
-        }
-        let moved = split.refused_by_closed_shards(&outcomes);
-        if moved.is_empty() {
-            break;
-        }
-        // Every core knows the children by now. A stream that is gone says so with what it has.
-        let Ok(stream) = call.usable_stream(name) else {
-            break;
-        };
-        let again: Vec<SentRecord<'_>> = moved.iter().map(|at| records[*at]).collect();
-        split.go_on(&moved, Split::build(&again, &stream, &call)?);
-    }
+    let about = call.about(stream.name.as_str());
+    let outcomes = append_all(
+        &mut split,
+        records,
+        async |batches| call.engine.append(batches).await,
+        // Every core knows the children by now.
+        |moved| {
+            let stream = call.stream_again(stream)?;
+            Split::build(moved, &stream, &call)
+        },
+    )
+    .await?;
     if let Some(refusal) = refused_whole(&split.shards, &outcomes, about) {
         return Err(refusal);
     }
     let out = call.writer(64 + 128 * split.places.len());
     Ok(write_answer(out, stream, &split, &outcomes, about))
+}
+
+/// Appends the batches, and the records whose shards were closed meanwhile again: one outcome for
+/// each of `split.shards`, which grow with every round.
+async fn append_all(
+    split: &mut Split,
+    records: &[SentRecord<'_>],
+    append: impl AsyncFn(Vec<ShardBatch>) -> Vec<Result<Stored, AppendError>>,
+    split_again: impl Fn(&[SentRecord<'_>]) -> Result<Split, ServiceError>,
+) -> Result<Vec<Result<Stored, AppendError>>, ServiceError> {
+    let mut outcomes = Vec::new();
+    for round in 1..=ROUTES_MAX {
+        let batches = std::mem::take(&mut split.batches);
+        outcomes.extend(append(batches).await);
+        if outcomes.len() != split.shards.len() {
+            return Err(ServiceError::internal("the append was not answered"));
+        }
+        let moved = split.refused_by_closed_shards(&outcomes);
+        if moved.is_empty() || round == ROUTES_MAX {
+            break;
+        }
+        let again: Vec<SentRecord<'_>> = moved.iter().map(|at| records[*at]).collect();
+        match split_again(&again) {
+            Ok(again) => split.go_on(&moved, again),
+            Err(refusal) if outcomes.iter().all(is_closed) => return Err(refusal),
+            // A refusal of the call would have what is stored already sent again.
+            Err(_) => break,
+        }
+    }
+    Ok(outcomes)
+}
+
+fn is_closed(outcome: &Result<Stored, AppendError>) -> bool {
+    matches!(outcome, Err(AppendError::ShardClosed { .. }))
 }
 
 fn read(members: Members<'_>) -> Result<Vec<SentRecord<'_>>, ServiceError> {
@@ -202,7 +228,6 @@ impl Split {
 
     /// The records whose shards were split or merged before they came there, in their order.
     fn refused_by_closed_shards(&self, outcomes: &[Result<Stored, AppendError>]) -> Vec<usize> {
-        let is_closed = |outcome: &_| matches!(outcome, Err(AppendError::ShardClosed { .. }));
         if !outcomes.iter().any(is_closed) {
             return Vec::new();
         }
@@ -299,13 +324,18 @@ fn write_answer(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use futures_util::FutureExt;
+
     use super::super::shape::example;
     use super::*;
     use crate::encoding::Encoding;
+    use crate::member::Blob;
     use crate::model::Operation;
     use crate::model::example::checked;
     use weir_protocol::batch::BatchView;
-    use weir_protocol::model::{HashKey, HashKeyRange, Offset};
+    use weir_protocol::model::{HashKey, HashKeyRange, Offset, ShardId};
     use weir_stream::{Closed, RecordDistribution, Shard};
 
     fn body(records: &[(&str, &str)]) -> String {
@@ -501,6 +531,73 @@ mod tests {
             account: "000000000000",
         };
         assert!(refused_whole(&rerouted.shards, &[closed, full(), full()], about).is_some());
+    }
+
+    /// What comes of two records, one to each of two shards, if appends and splits go so.
+    fn after_rounds(
+        append: impl Fn(usize, ShardBatch) -> Result<Stored, AppendError>,
+        refusal: impl Fn(usize) -> Option<ServiceError>,
+    ) -> Result<serde_json::Value, ServiceError> {
+        let stream = example::stream(2);
+        let border = "170141183460469231731687303715884105728";
+        let record = |explicit| SentRecord {
+            key: Some("k"),
+            explicit: Some(explicit),
+            data: Some(Blob::Raw(b"x")),
+        };
+        let records = [record("0"), record(border)];
+        let build = |records: &[SentRecord<'_>]| {
+            Split::build_in(records, &stream, &Ids::new(1), &Spares::default())
+        };
+        let mut split = build(&records)?;
+        let round = Cell::new(0);
+        let append = async |batches: Vec<ShardBatch>| {
+            round.set(round.get() + 1);
+            let batches = batches.into_iter();
+            batches.map(|batch| append(round.get(), batch)).collect()
+        };
+        let appending = append_all(&mut split, &records, append, |moved| {
+            refusal(round.get()).map_or_else(|| build(moved), Err)
+        });
+        let outcomes = appending.now_or_never().unwrap()?;
+        let about = About {
+            stream: "logs",
+            account: "000000000000",
+        };
+        let out = Writer::new(Encoding::Json, 0);
+        let bytes = write_answer(out, &stream, &split, &outcomes, about);
+        Ok(serde_json::from_slice(&bytes).unwrap())
+    }
+
+    fn closed(shard: ShardId) -> Result<Stored, AppendError> {
+        let map_version = 2;
+        Err(AppendError::ShardClosed { shard, map_version })
+    }
+
+    #[test]
+    fn shards_that_close_for_ever_fail_their_records() {
+        let answer = after_rounds(|_, batch| closed(batch.shard), |_| None).unwrap();
+        assert_eq!(answer["FailedRecordCount"], 2);
+        assert_eq!(answer["Records"][1]["ErrorCode"], "InternalFailure");
+    }
+
+    #[test]
+    fn what_is_stored_is_told_though_the_rest_has_nowhere_to_go() {
+        let gone = |_| Some(ServiceError::internal("gone"));
+        let first_only = |_, batch: ShardBatch| match batch.shard.index {
+            ShardIndex(0) => Ok(Stored {
+                first_offset: Offset::ZERO,
+                arrival: Timestamp::from_millis(1_763_900_005_000),
+            }),
+            _ => closed(batch.shard),
+        };
+        let answer = after_rounds(first_only, gone).unwrap();
+        assert_eq!(answer["FailedRecordCount"], 1);
+        assert!(answer["Records"][0]["SequenceNumber"].is_string());
+        assert_eq!(answer["Records"][1]["ErrorCode"], "InternalFailure");
+        // With nothing stored the call is refused.
+        let refused = after_rounds(|_, batch| closed(batch.shard), gone).unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::InternalFailure);
     }
 
     #[test]
