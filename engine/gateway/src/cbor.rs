@@ -39,9 +39,15 @@ struct Tree<'a> {
     left: u32,
 }
 
+/// Counts a value, or a piece of one: an empty piece takes a byte, and a piece its turn.
+fn count(left: &mut u32) -> Result<(), NotADocument> {
+    *left = left.checked_sub(1).ok_or(NotADocument)?;
+    Ok(())
+}
+
 impl<'a> Tree<'a> {
     fn value(&mut self, depth: u32) -> Result<Value<'a>, NotADocument> {
-        self.left = self.left.checked_sub(1).ok_or(NotADocument)?;
+        count(&mut self.left)?;
         let depth = depth.checked_sub(1).ok_or(NotADocument)?;
         Ok(match self.source.datatype()? {
             Type::Null => {
@@ -68,8 +74,12 @@ impl<'a> Tree<'a> {
             Type::F16 | Type::F32 | Type::F64 => Value::Float(self.source.f64()?),
             Type::Bytes => Value::Bytes(Cow::Borrowed(self.source.bytes()?)),
             Type::BytesIndef => {
-                let pieces: Result<Vec<&[u8]>, Error> = self.source.bytes_iter()?.collect();
-                Value::Bytes(Cow::Owned(pieces?.concat()))
+                let mut whole = Vec::new();
+                for piece in self.source.bytes_iter()? {
+                    count(&mut self.left)?;
+                    whole.extend_from_slice(piece?);
+                }
+                Value::Bytes(Cow::Owned(whole))
             }
             Type::String | Type::StringIndef => Value::Text(self.text()?),
             Type::Array | Type::ArrayIndef => self.list(depth)?,
@@ -91,8 +101,12 @@ impl<'a> Tree<'a> {
         if self.source.datatype()? == Type::String {
             return Ok(Cow::Borrowed(self.source.str()?));
         }
-        let pieces: Result<Vec<&str>, Error> = self.source.str_iter()?.collect();
-        Ok(Cow::Owned(pieces?.concat()))
+        let mut whole = String::new();
+        for piece in self.source.str_iter()? {
+            count(&mut self.left)?;
+            whole.push_str(piece?);
+        }
+        Ok(Cow::Owned(whole))
     }
 
     fn list(&mut self, depth: u32) -> Result<Value<'a>, NotADocument> {
@@ -227,6 +241,24 @@ mod tests {
         let most = VALUES_MAX as usize - 1;
         assert!(parse(&list(most)).is_ok());
         assert_eq!(parse(&list(most + 1)), Err(NotADocument));
+    }
+
+    #[test]
+    fn pieces_are_counted_as_values_are() {
+        // Byte strings, texts, and names of members, in pieces that are empty.
+        for (open, piece) in [(&[0x5f][..], 0x40), (&[0x7f], 0x60), (&[0xbf, 0x7f], 0x60)] {
+            let body = |pieces: usize| {
+                let mut bytes = open.to_vec();
+                bytes.resize(bytes.len() + pieces, piece);
+                bytes.push(0xff);
+                if open.len() == 2 {
+                    bytes.extend([0x01, 0xff]);
+                }
+                bytes
+            };
+            assert!(parse(&body(1000)).is_ok());
+            assert_eq!(parse(&body(VALUES_MAX as usize)), Err(NotADocument));
+        }
     }
 
     proptest! {
