@@ -30,10 +30,9 @@ const BODY_MAX: Duration = Duration::from_mins(5);
 /// is busy sending would otherwise see a reset instead of the refusal.
 const DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
 const DISCARD_MAX: Duration = Duration::from_secs(5);
-/// Room made for a body whose length is not known.
-const UNKNOWN_BYTES: usize = 16 * 1024;
-/// Room made for a body before any of it is there, at most.
-const BELIEVED_BYTES: usize = 1024 * 1024;
+/// Room made for a body before any of it is there, at most: a head costs a client nothing, and one
+/// connection may have hundreds.
+const BELIEVED_BYTES: usize = 16 * 1024;
 
 /// Counts the bytes of bodies that this core holds.
 #[derive(Debug)]
@@ -136,7 +135,7 @@ pub(crate) async fn collect<R: Reactor>(
     }
     // What a client announces is believed by and by: many requests of one connection may announce
     // much and send nothing.
-    let announced = hint.exact().map_or(UNKNOWN_BYTES, |bytes| bytes as usize);
+    let announced = hint.exact().map_or(BELIEVED_BYTES, |bytes| bytes as usize);
     let room = announced.min(BELIEVED_BYTES);
     let mut lease = ceiling.lease(room).ok_or(CollectError::NoMemory)?;
     let mut bytes = ceiling.spares.lend(room);

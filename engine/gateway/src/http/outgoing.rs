@@ -15,9 +15,11 @@ use std::convert::Infallible;
 use thiserror::Error;
 use weir_reactor::{Monotonic, Reactor};
 
+use super::connection_io::Spoken;
 use super::pulse::InWork;
 
-/// Bytes of an answer that are handed over at once. Shorter answers are handed over and forgotten.
+/// Bytes of an answer that are handed over at once. Shorter answers of HTTP/1.1 are handed over and
+/// forgotten, for there the socket itself tells of a client that takes nothing.
 const PIECE_BYTES_MAX: usize = 256 * 1024;
 
 /// The client takes none of its answer.
@@ -25,7 +27,7 @@ const PIECE_BYTES_MAX: usize = 256 * 1024;
 #[error("the client takes none of its answer")]
 pub(super) struct NotTaken;
 
-/// Room for one piece of a long answer. The piece itself tells when it is gone, and it may be
+/// Room for one piece of an answer. The piece itself tells when it is gone, and it may be
 /// dropped anywhere as far as the compiler knows: hence the atomics.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -87,10 +89,14 @@ pub(super) struct Outgoing<B, R: Reactor> {
 }
 
 impl<B: Body<Data = Bytes, Error = Infallible>, R: Reactor> Outgoing<B, R> {
-    pub(super) fn new(body: B, work: InWork<R>) -> Self {
+    pub(super) fn new(body: B, work: InWork<R>, spoken: Spoken) -> Self {
         let length = body.size_hint().exact();
-        let is_short = length.is_some_and(|bytes| bytes <= PIECE_BYTES_MAX as u64);
-        let room = (!is_short).then(|| {
+        let unwatched = match spoken {
+            Spoken::Http1 => PIECE_BYTES_MAX as u64,
+            Spoken::Http2 => 0,
+        };
+        let is_watched = length.is_none_or(|bytes| bytes > unwatched);
+        let room = is_watched.then(|| {
             let room = Arc::new(Room {
                 is_endless: length.is_none(),
                 held_since: AtomicU64::new(0),

@@ -18,6 +18,9 @@ const IDLE_MAX: Duration = Duration::from_mins(10);
 const HEAD_MAX: Duration = Duration::from_secs(30);
 /// A client that takes none of its answer for this long is given up.
 const SEND_MAX: Duration = Duration::from_mins(1);
+/// An answer that was given up is gone this long after; hyper does not look at one that waits for
+/// the client's window, and then the connection ends.
+const GIVE_UP_MAX: Duration = Duration::from_secs(15);
 /// How often the deadlines are looked at; each may pass by this much.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -43,7 +46,7 @@ pub(super) struct Pulse<R: Reactor> {
     /// Since when a send has made no progress.
     sending_since: Cell<Option<Monotonic>>,
     stopping: Cell<bool>,
-    /// Long answers on their way.
+    /// Answers on their way, those of HTTP/1.1 only if they are long.
     rooms: RefCell<Vec<Weak<Room>>>,
 }
 
@@ -122,10 +125,13 @@ impl<R: Reactor> Pulse<R> {
         self.stopping.get()
     }
 
-    /// A long answer begins.
+    /// An answer begins.
     pub(super) fn watch(&self, room: &Arc<Room>) {
         let mut rooms = self.rooms.borrow_mut();
-        rooms.retain(|room| room.strong_count() > 0);
+        // Looked through before it would grow, not with every answer.
+        if rooms.len() == rooms.capacity() {
+            rooms.retain(|room| room.strong_count() > 0);
+        }
         rooms.push(Arc::downgrade(room));
     }
 
@@ -145,6 +151,9 @@ impl<R: Reactor> Pulse<R> {
             return Some(Overdue::Stuck);
         }
         for room in self.rooms.borrow().iter().filter_map(Weak::upgrade) {
+            if is_past(room.held_since(), SEND_MAX + GIVE_UP_MAX) {
+                return Some(Overdue::Stuck);
+            }
             if is_past(room.held_since(), SEND_MAX) {
                 room.give_up();
             }

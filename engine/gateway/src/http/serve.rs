@@ -147,7 +147,13 @@ async fn serve_http1<R, S, B, F>(
         pulse.head_ended();
         let work = pulse.request();
         let answer = service(request);
-        async move { Ok::<_, Infallible>(answer.await.map(|body| Outgoing::new(body, work))) }
+        async move {
+            Ok::<_, Infallible>(
+                answer
+                    .await
+                    .map(|body| Outgoing::new(body, work, Spoken::Http1)),
+            )
+        }
     });
     let connection = http1::Builder::new()
         .auto_date_header(false)
@@ -177,7 +183,11 @@ async fn serve_http2<R, S, B, F>(
     let service = service_fn(|request| {
         let work = pulse.request();
         let answer = service(request);
-        async move { Ok::<_, Infallible>(in_http2(answer.await).map(|b| Outgoing::new(b, work))) }
+        async move {
+            Ok::<_, Infallible>(
+                in_http2(answer.await).map(|b| Outgoing::new(b, work, Spoken::Http2)),
+            )
+        }
     });
     let connection = http2::Builder::new(LocalExecutor(reactor))
         .auto_date_header(false)

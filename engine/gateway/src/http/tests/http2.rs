@@ -46,6 +46,32 @@ async fn ask(
 }
 
 #[test]
+fn heads_without_bodies_take_no_memory_from_others() {
+    let sim = Sim::new(1, SimOptions::default());
+    let (client, server) = sim.connect();
+    let reactor = sim.reactor();
+    let main = async move {
+        let talk = async {
+            let requests = connect(client, &reactor).await;
+            let mut silent = Vec::new();
+            for _ in 0..200 {
+                let mut requests = requests.clone().ready().await.unwrap();
+                let request = Request::post("http://server/").header("content-length", 1_048_576);
+                let request = request.body(()).unwrap();
+                silent.push(requests.send_request(request, false).unwrap());
+            }
+            let (_, text) = ask(requests.clone(), "/", vec![b'y'; 2_000_000])
+                .await
+                .unwrap();
+            assert_eq!(text, "2000000 bytes");
+            drop((silent, requests));
+        };
+        join(serve_one(server, reactor.clone(), pending()), talk).await;
+    };
+    sim.run(RunLimit::done(), main).unwrap();
+}
+
+#[test]
 fn requests_beside_each_other_are_all_answered() {
     for seed in 0..20 {
         let sim = Sim::new(seed, SimOptions::default());
