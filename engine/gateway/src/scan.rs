@@ -17,6 +17,9 @@ use crate::member::Blob;
 /// Most records of one call (AWS API reference).
 const RECORDS_MAX: usize = 500;
 
+/// Longest ARN (AWS API reference).
+const ARN_BYTES_MAX: usize = 2048;
+
 /// A `PutRecords` call whose records all have key and data and satisfy every constraint but those of
 /// their stream, which is not looked at.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -58,7 +61,13 @@ fn call<'b>(mut source: impl Source<'b>) -> Option<PutRecordsCall<'b>> {
         match source.member()? {
             b"" => break,
             b"StreamName" => set(&mut call.stream_name, source.text()?)?,
-            b"StreamARN" => set(&mut call.stream_arn, source.text()?)?,
+            b"StreamARN" => {
+                let arn = source.text()?;
+                // Its region may be any text; what is long or odd is checked by the model.
+                let is_usual =
+                    arn.len() <= ARN_BYTES_MAX && arn.bytes().all(|b| b.is_ascii_graphic());
+                set(&mut call.stream_arn, arn).filter(|()| is_usual)?;
+            }
             b"Records" if call.records.is_empty() => {
                 source.open_list()?;
                 while source.item()? {
@@ -415,6 +424,19 @@ mod tests {
                 }
                 agrees(encoding, &body);
             }
+        }
+    }
+
+    #[test]
+    fn arns_that_the_model_refuses_are_left_alone() {
+        let body = |region: &str| {
+            let arn = format!("arn:aws:kinesis:{region}:000000000000:stream/s");
+            format!(r#"{{"StreamARN":"{arn}","Records":[{{"PartitionKey":"a","Data":"AAAA"}}]}}"#)
+        };
+        assert!(agrees(Encoding::Json, body("eu-west-1").as_bytes()));
+        for region in ["x".repeat(2048), "\u{85}".to_owned(), "\u{2028}".to_owned()] {
+            let body = body(&region);
+            assert_eq!(put_records(Encoding::Json, body.as_bytes()), None);
         }
     }
 

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use ::http::{HeaderMap, Uri, header};
 
 use super::canonical::pairs;
+use super::verify::REPEATED_BYTES_MAX;
 use crate::error::{ErrorKind, ServiceError};
 
 /// Where a claim stands.
@@ -160,7 +161,7 @@ fn missing_token() -> ServiceError {
 
 fn incomplete_header(mut missing: String, value: &[u8]) -> ServiceError {
     missing += "Authorization=";
-    missing += &String::from_utf8_lossy(value);
+    missing += &String::from_utf8_lossy(&value[..value.len().min(REPEATED_BYTES_MAX)]);
     ServiceError::new(ErrorKind::IncompleteSignature, missing)
 }
 
@@ -231,6 +232,12 @@ mod tests {
              parameters must include 'X-Amz-Signature'. AWS query-string parameters must include \
              'X-Amz-SignedHeaders'. Re-examine the query-string parameters."
         );
+    }
+
+    #[test]
+    fn a_long_header_is_not_repeated_in_full() {
+        let long = by_header(&"x".repeat(30_000), true).unwrap_err();
+        assert!(long.text.unwrap().len() < REPEATED_BYTES_MAX + 500);
     }
 
     #[test]

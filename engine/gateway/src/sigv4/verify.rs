@@ -26,7 +26,7 @@ const SKEW_MS_MAX: u64 = 5 * 60 * 1000;
 /// How long a presigned request may be good for, in seconds (AWS: a week).
 const EXPIRES_SECONDS_MAX: u64 = 7 * 24 * 3600;
 /// Longest text of a request that an error repeats, in bytes.
-const REPEATED_BYTES_MAX: usize = 4096;
+pub(super) const REPEATED_BYTES_MAX: usize = 4096;
 
 /// What a claim is held against.
 #[derive(Clone, Copy)]
