@@ -53,7 +53,8 @@ impl Model {
                         range: found.range,
                     });
                 }
-                check_count(stream.open_shards().count() as u32 + 1)?;
+                let open = stream.open_shards().count() as u32;
+                check_count(open, open + 1)?;
                 2
             }
             Reshard::Merge { shard, adjacent } => {
@@ -202,9 +203,17 @@ fn open_shard(stream: &Stream, index: ShardIndex) -> Result<&Shard, ControlError
     Ok(found)
 }
 
-fn check_count(asked: u32) -> Result<(), ControlError> {
-    if asked == 0 || asked > STREAM_SHARDS_MAX {
-        return Err(ControlError::ShardCount { asked });
+/// Whether a stream of `current` open shards may have `wanted`.
+fn check_count(current: u32, wanted: u32) -> Result<(), ControlError> {
+    if wanted == 0 {
+        return Err(ControlError::ShardCount { asked: wanted });
+    }
+    if wanted > STREAM_SHARDS_MAX {
+        return Err(ControlError::TooManyShards {
+            asked: wanted.saturating_sub(current),
+            current,
+            limit: STREAM_SHARDS_MAX,
+        });
     }
     Ok(())
 }
@@ -217,5 +226,27 @@ fn check_scale(stream: &Stream, target: u32) -> Result<(), ControlError> {
     if target.saturating_mul(2) < current {
         return Err(ControlError::ScaledDownTooFar { current, target });
     }
-    check_count(target)
+    check_count(current, target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_shards_than_a_stream_may_have_are_a_limit_and_not_a_wrong_argument() {
+        assert_eq!(check_count(9_999, STREAM_SHARDS_MAX), Ok(()));
+        assert_eq!(
+            check_count(STREAM_SHARDS_MAX, STREAM_SHARDS_MAX + 1),
+            Err(ControlError::TooManyShards {
+                asked: 1,
+                current: STREAM_SHARDS_MAX,
+                limit: STREAM_SHARDS_MAX,
+            })
+        );
+        assert_eq!(
+            check_count(3, 0),
+            Err(ControlError::ShardCount { asked: 0 })
+        );
+    }
 }
