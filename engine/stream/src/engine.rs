@@ -279,10 +279,9 @@ impl<R: Reactor> Engine<R> {
 
     fn home(&self, stream: &Stream) {
         let now = self.monotonic();
-        let retention = retention_of(stream);
         let is_metered = is_metered(self.inner.quota, stream.settings.quota, stream.mode);
         let mut homed = self.inner.homed.borrow_mut();
-        for shard in &stream.shards {
+        for (shard, retention) in stream.shards.iter().zip(retention_of(stream)) {
             let id = stream.shard_id(shard.index);
             if shard.core != self.core() {
                 // This core's log may hold records of it from a run with other cores.

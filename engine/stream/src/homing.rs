@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use weir_log::{LogSeed, RecoveredLog, Retention, SealedSegment, ShardTip};
-use weir_protocol::model::{LogId, Offset, ShardId};
+use weir_protocol::model::{LogId, Offset, ShardId, Timestamp};
 
-use crate::stream::{Stream, Streams};
+use crate::stream::{Shard, Stream, Streams};
 
 /// A shard that another core has, and what is kept of it.
 type Elsewhere = (ShardId, Retention);
@@ -37,8 +37,7 @@ impl Homes {
         }
         let mut shards = Vec::new();
         for stream in streams.all() {
-            let retention = retention_of(stream);
-            for shard in &stream.shards {
+            for (shard, retention) in stream.shards.iter().zip(retention_of(stream)) {
                 let id = stream.shard_id(shard.index);
                 let mut tip = known.remove(&id).unwrap_or_else(|| ShardTip::empty(id));
                 if let Some(closed) = shard.closed {
@@ -69,15 +68,44 @@ impl Homes {
     }
 }
 
-/// What the log keeps of one shard of `stream`.
-pub(crate) fn retention_of(stream: &Stream) -> Retention {
-    // Closed shards have their part too, or the cap would be exceeded while they are kept.
-    let kept = stream.shards.len().max(1) as u64;
-    let bytes = stream.retain_bytes.map(|bytes| bytes / kept);
-    Retention {
-        millis: stream.retention_ms,
-        bytes,
-    }
+/// What the log keeps of each shard of `stream`, in the order of its shards.
+pub(crate) fn retention_of(stream: &Stream) -> Vec<Retention> {
+    let parts: Vec<Option<u64>> = match stream.retain_bytes {
+        None => vec![None; stream.shards.len()],
+        Some(cap) => parts_of(cap, stream).into_iter().map(Some).collect(),
+    };
+    let millis = stream.retention_ms;
+    let retention = |bytes| Retention { millis, bytes };
+    parts.into_iter().map(retention).collect()
+}
+
+/// Each shard's part of the byte cap. Open shards share it. A closed shard keeps the part that it
+/// had when it was closed, or else a split would at once trim what the cap has room for; but all
+/// closed shards together have no more than one cap, so that the stream never takes more than two.
+fn parts_of(cap: u64, stream: &Stream) -> Vec<u64> {
+    let closed_at = |shard: &Shard| shard.closed.map(|closed| closed.at);
+    let mut opened: Vec<_> = stream.shards.iter().map(|shard| shard.opened).collect();
+    let mut closed: Vec<_> = stream.shards.iter().filter_map(closed_at).collect();
+    let open = (opened.len() - closed.len()).max(1) as u64;
+    opened.sort_unstable();
+    closed.sort_unstable();
+    let open_before = |at: Timestamp| {
+        let (opened, closed) = (
+            opened.partition_point(|opened| *opened < at),
+            closed.partition_point(|closed| *closed < at),
+        );
+        // A clock that was set back may have them in another order.
+        opened.saturating_sub(closed).max(1) as u64
+    };
+    let at_closing = |at| cap / open_before(at);
+    let all: u128 = closed.iter().map(|at| u128::from(at_closing(*at))).sum();
+    let part = |shard: &Shard| match closed_at(shard) {
+        None => cap / open,
+        Some(at) if all <= u128::from(cap) => at_closing(at),
+        // Less than the cap, for it is a part of all of them.
+        Some(at) => (u128::from(at_closing(at)) * u128::from(cap) / all) as u64,
+    };
+    stream.shards.iter().map(part).collect()
 }
 
 /// The recovered logs, to be dealt to cores: log N to core N, and those of earlier, more numerous

@@ -18,6 +18,7 @@ use super::{Server, asked, batch, create, machine, options};
 use crate::engine::Engine;
 use crate::error::{AppendError, ControlError};
 use crate::folder::QuotaSwitch;
+use crate::homing::retention_of;
 use crate::request::ReadRequest;
 use crate::reshard::Reshard;
 use crate::stream::{Shard, Stream};
@@ -482,4 +483,59 @@ fn a_switch_before_the_drain_is_caught() {
         !matches!(told, Ok(Ok(_)))
     });
     assert!(caught.count() >= 10, "the judge misses a planted bug");
+}
+
+#[test]
+fn closed_shards_keep_their_part_and_leave_the_map_after_retention() {
+    let sim = machine(11);
+    let (reactor, disk) = (sim.reactor(), sim.disk());
+    sim.run(RunLimit::done(), async move {
+        let server = Server::start(reactor, disk, options(2)).await.unwrap();
+        let engine = server.engines[0].clone();
+        let pause = Duration::from_millis(50);
+        let mut asked = asked("logs", 2, StreamMode::Provisioned);
+        (asked.retention_ms, asked.retain_bytes) = (Some(2_000), Some(1 << 30));
+        let stream = create(&engine, asked).await;
+        for stored in engine.append(vec![batch(&stream, "k", &["old"])]).await {
+            stored.unwrap();
+        }
+        engine.reactor().sleep(pause).await;
+        let parent = stream.route(HashKey::of_partition_key("k"));
+        let (index, at) = (parent.index, parent.range.start.get() + 7);
+        let split = Reshard::Split {
+            shard: index,
+            at: HashKey::new(at),
+        };
+        engine.reshard_stream(&stream.name, split).await.unwrap();
+        while present(&engine).status != StreamStatus::Active {
+            engine.reactor().sleep(pause).await;
+        }
+        let after = present(&engine);
+        let parts: Vec<u64> = retention_of(&after).iter().filter_map(|r| r.bytes).collect();
+        let mut expected = vec![(1 << 30) / 3; 4];
+        expected[index.0 as usize] = (1 << 30) / 2;
+        assert_eq!(parts, expected);
+        assert!(after.shard(index).is_some_and(|s| s.closed.is_some()));
+        // The simulation ends with an error if this never comes true.
+        while server
+            .engines
+            .iter()
+            .any(|e| present(e).shard(index).is_some())
+        {
+            engine.reactor().sleep(pause).await;
+        }
+        let forgotten = present(&engine);
+        let closed_for = engine
+            .wall()
+            .millis_since(after.shard(index).and_then(|s| s.closed).unwrap().at);
+        assert!(closed_for > 2_000, "it left after {closed_for} ms");
+        let children = forgotten.shards.iter().filter(|s| s.parent == Some(index));
+        assert_eq!(children.count(), 2);
+        assert_eq!(forgotten.shards.len(), 3);
+        let bytes = |r: &weir_log::Retention| r.bytes;
+        let parts: Vec<_> = retention_of(&forgotten).iter().map(bytes).collect();
+        assert_eq!(parts, [Some((1 << 30) / 3); 3]);
+        server.stop().await;
+    })
+    .unwrap();
 }
