@@ -37,6 +37,11 @@ pub(crate) enum CoreRequest {
         request: ReadRequest,
         answer: Reply<Result<ReadOwned, ReadError>>,
     },
+    /// A poller was given bytes of a shard.
+    ChargeRead {
+        shard: ShardId,
+        bytes: u64,
+    },
     Seek {
         shard: ShardId,
         from: ReadFrom,
@@ -177,6 +182,9 @@ impl<R: Reactor> Engine<R> {
                 given,
             } => return self.leave_here(&subscriber, ticket, given),
             CoreRequest::LetGo { shards } => return self.let_go_here(&shards),
+            CoreRequest::ChargeRead { shard, bytes } => {
+                return self.charge_read_here(shard, bytes);
+            }
             CoreRequest::StandStill { shards, answer } => {
                 let engine = self.clone();
                 self.reactor().spawn(Lane::Commit, async move {
@@ -223,6 +231,7 @@ impl<R: Reactor> Engine<R> {
                 }
                 CoreRequest::StandStill { .. }
                 | CoreRequest::LetGo { .. }
+                | CoreRequest::ChargeRead { .. }
                 | CoreRequest::Leave { .. }
                 | CoreRequest::Counters { .. } => unreachable!("answered above"),
             }
@@ -263,6 +272,13 @@ impl<R: Reactor> Engine<R> {
             return Err(ReadError::Overloaded);
         }
         wait.await.unwrap_or(Err(ReadError::Stopping))
+    }
+
+    /// Has core `owner` charge what a poller was given.
+    pub(crate) fn charge_read_there(&self, owner: u32, shard: ShardId, bytes: u64) {
+        let charge = CoreRequest::ChargeRead { shard, bytes };
+        // A core whose mailbox is full lets this one answer go uncharged: no reason to withhold it.
+        let _ = self.address(owner).requests.send(charge);
     }
 
     /// Has core `owner` find an offset.
@@ -308,6 +324,7 @@ fn refuse(request: CoreRequest) {
         }
         CoreRequest::StandStill { .. }
         | CoreRequest::LetGo { .. }
+        | CoreRequest::ChargeRead { .. }
         | CoreRequest::Leave { .. }
         | CoreRequest::Counters { .. } => {}
     }

@@ -64,11 +64,6 @@ impl<R: Reactor> Engine<R> {
     ) -> ReadHere<R> {
         let bytes = batches.bytes as u64;
         let (records, last) = look_over(batches.chunks());
-        self.with_homed(request.shard, |homed| {
-            if let (true, Some(quota)) = (request.polling, homed.read_quota()) {
-                quota.charge_bytes(bytes);
-            }
-        });
         self.count(|counters| {
             counters.reads += 1;
             counters.read_records += records;
@@ -122,6 +117,25 @@ impl<R: Reactor> Engine<R> {
             self.knows_end_of(shard).await;
         }
         Ok(read)
+    }
+
+    /// Charges the pollers' quota of a metered shard for `bytes` that a read gave out. A read itself
+    /// charges its call only: what a client gets of the batches found is the caller's to know.
+    pub fn charge_read(&self, shard: ShardId, bytes: u64) {
+        match self.reader_of(shard) {
+            Ok(owner) if owner == self.core() => self.charge_read_here(shard, bytes),
+            Ok(owner) => self.charge_read_there(owner, shard, bytes),
+            // It was deleted since: nobody reads it any more.
+            Err(_) => {}
+        }
+    }
+
+    pub(crate) fn charge_read_here(&self, shard: ShardId, bytes: u64) {
+        self.with_homed(shard, |homed| {
+            if let Some(quota) = homed.read_quota() {
+                quota.charge_bytes(bytes);
+            }
+        });
     }
 
     /// The offset that `from` means now.

@@ -43,7 +43,8 @@ pub struct ReadRequest {
     /// How long to wait for the first record, in milliseconds; 0 for not at all, at most
     /// `READ_WAIT_MS_MAX`.
     pub wait_ms: u32,
-    /// Whether the call counts against the pollers' quota of a metered shard.
+    /// Whether the call counts against the pollers' quota of a metered shard. What is given out of
+    /// the answer is charged apart, by `Engine::charge_read`.
     pub polling: bool,
 }
 

@@ -83,9 +83,12 @@ pub(crate) async fn answer<R: Reactor>(
         behind_ms: read.behind_ms(),
         at_end: read.at_end(),
     };
-    page.write(out, read.chunks(), end, next).map_err(|error| {
+    let written = page.write(out, read.chunks(), end, next);
+    let (bytes, given) = written.map_err(|error| {
         ServiceError::internal(format!("shard {index} of {}: {error}", iterator.name))
-    })
+    })?;
+    call.engine.charge_read(iterator.shard, given);
+    Ok(bytes)
 }
 
 /// What an answer is about.
@@ -106,13 +109,14 @@ struct PageEnd {
 }
 
 impl Page<'_> {
+    /// The answer, and how many bytes of data and keys are in it.
     fn write<'b>(
         &self,
         mut out: Writer,
         chunks: impl Iterator<Item = &'b [u8]>,
         read: PageEnd,
         seal: impl Fn(Offset) -> String,
-    ) -> Result<Vec<u8>, BatchError> {
+    ) -> Result<(Vec<u8>, u64), BatchError> {
         let bounds = ListBounds {
             records_max: self.limit,
             bytes_max: ANSWER_BYTES_MAX,
@@ -139,7 +143,7 @@ impl Page<'_> {
         };
         out.member("MillisBehindLatest").number(behind);
         out.close_map();
-        Ok(out.into_bytes())
+        Ok((out.into_bytes(), list.bytes as u64))
     }
 }
 
@@ -173,6 +177,10 @@ mod tests {
     }
 
     fn page(stream: &Stream, from: u64, limit: usize, read: &ReadOwned) -> Value {
+        page_and_bytes(stream, from, limit, read).0
+    }
+
+    fn page_and_bytes(stream: &Stream, from: u64, limit: usize, read: &ReadOwned) -> (Value, u64) {
         let page = Page {
             stream,
             shard: &stream.shards[0],
@@ -180,7 +188,7 @@ mod tests {
             limit,
             now: Timestamp::from_millis(10_000),
         };
-        let bytes = page
+        let (bytes, given) = page
             .write(
                 json(),
                 [read.batches.as_slice()]
@@ -190,7 +198,7 @@ mod tests {
                 |next| next.get().to_string(),
             )
             .unwrap();
-        serde_json::from_slice(&bytes).unwrap()
+        (serde_json::from_slice(&bytes).unwrap(), given)
     }
 
     fn end_of(read: &ReadOwned) -> PageEnd {
@@ -258,6 +266,16 @@ mod tests {
         assert_eq!(answer["NextShardIterator"], "10");
         let answer = page(&stream, 3, 2, &read_of(Vec::new(), 10));
         assert_eq!(answer["NextShardIterator"], "10");
+    }
+
+    #[test]
+    fn what_is_charged_is_what_is_in_the_answer() {
+        let stream = example::stream(1);
+        let read = read_of(batch(&stream, 0, &["one", "two", "three"], 1_000), 3);
+        // Keys of one byte each.
+        assert_eq!(page_and_bytes(&stream, 0, 2, &read).1, 4 + 4);
+        assert_eq!(page_and_bytes(&stream, 2, 10, &read).1, 6);
+        assert_eq!(page_and_bytes(&stream, 3, 10, &read_of(Vec::new(), 3)).1, 0);
     }
 
     #[test]

@@ -65,6 +65,11 @@ pub(crate) async fn read<R: Reactor, S: Socket>(
             break outcome;
         }
     };
+    if let Ok(here) = &outcome {
+        // What is sent, however long it was waited for.
+        let bytes = here.batches.bytes as u64;
+        connection.engine.charge_read(asked.shard, bytes);
+    }
     answer(connection, to, outcome);
     connection.release(bytes_max as usize);
     let took = connection.engine.monotonic().since(started);

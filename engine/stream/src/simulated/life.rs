@@ -343,6 +343,40 @@ fn five_polls_a_second_of_a_metered_shard() {
 }
 
 #[test]
+fn polls_are_charged_what_their_callers_give_out_from_any_core() {
+    let sim = machine(7);
+    let (reactor, disk) = (sim.reactor(), sim.disk());
+    sim.run(RunLimit::done(), async move {
+        let server = Server::start(reactor, disk, options(2)).await.unwrap();
+        let engine = server.engines[0].clone();
+        let stream = create(&engine, asked("logs", 2, StreamMode::Provisioned)).await;
+        for shard in &stream.shards {
+            let request = ReadRequest {
+                shard: stream.shard_id(shard.index),
+                from: ReadFrom::TrimHorizon,
+                bytes_max: 1 << 20,
+                wait_ms: 0,
+                polling: true,
+            };
+            engine.read(request).await.unwrap();
+            engine.charge_read(request.shard, 1 << 20);
+            engine.read(request).await.unwrap();
+            // A session that waited does not count the call twice, and still pays.
+            engine.charge_read(request.shard, 3 << 20);
+            engine.reactor().sleep(Duration::from_millis(900)).await;
+            let refused = engine.read(request).await.unwrap_err();
+            let what = "bytes read";
+            let shard = request.shard;
+            assert_eq!(refused, ReadError::Throttled { shard, what });
+            engine.reactor().sleep(Duration::from_millis(200)).await;
+            engine.read(request).await.unwrap();
+        }
+        server.stop().await;
+    })
+    .unwrap();
+}
+
+#[test]
 fn retention_forgets_and_a_clock_that_jumps_does_not() {
     let sim = machine(6);
     let (reactor, disk) = (sim.reactor(), sim.disk());
