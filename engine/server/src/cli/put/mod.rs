@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, never, unbounded};
 use weir_protocol::model::{HashKey, ShardId};
 use weir_protocol::wire::error::ErrorCode;
-use weir_protocol::wire::frame::Correlation;
 use weir_protocol::wire::request::Request;
 use weir_protocol::wire::response::{AppendOutcome, StreamDescription};
 
@@ -34,7 +33,7 @@ use keys::{KeySource, Keys};
 use queue::{Pushed, ShardQueue};
 use report::{Counts, describe_refusal};
 use reshard::NewMap;
-use threads::{Event, read_input, take_answers};
+use threads::{Event, correlation, read_input, take_answers};
 
 /// Bytes of records held in memory before input waits.
 const HELD_BYTES_MAX: usize = 24 * 1024 * 1024;
@@ -315,15 +314,17 @@ impl<'a> Putter<'a> {
         queue
             .depart(now)
             .encode(shard, self.map_version, &mut self.batch);
+        let departure = queue.departure();
         self.frame.clear();
         let request = Request::Append {
             count: 1,
             batches: &self.batch,
         };
-        request.encode(Correlation(slot as u64), &mut self.frame);
+        request.encode(correlation(slot, departure), &mut self.frame);
         let sent = match self.connection(core) {
             Ok(()) => {
-                let (socket, _) = &self.connections[&core];
+                let (socket, connection) = &self.connections[&core];
+                self.queues[slot].leaves_by(*connection);
                 let mut socket = socket;
                 socket
                     .write_all(&self.frame)
@@ -360,7 +361,11 @@ impl<'a> Putter<'a> {
 
     fn take_event(&mut self, event: Event) -> Result<(), Failure> {
         match event {
-            Event::Answer { slot, outcome } => self.take_answer(slot, outcome?),
+            Event::Answer {
+                slot,
+                departure,
+                outcome,
+            } => self.take_answer(slot, departure, outcome?),
             Event::Interrupted => self.end_input(),
             Event::Lost {
                 core,
@@ -376,8 +381,7 @@ impl<'a> Putter<'a> {
                 }
                 self.stale = true;
                 for slot in 0..self.queues.len() {
-                    let queue = &self.queues[slot];
-                    if queue.core == core && queue.departed().is_some() {
+                    if self.queues[slot].left_by(connection) {
                         self.try_again(slot, &failure)?;
                     }
                 }
@@ -386,14 +390,25 @@ impl<'a> Putter<'a> {
         }
     }
 
-    fn take_answer(&mut self, slot: usize, outcome: AppendOutcome) -> Result<(), Failure> {
+    fn take_answer(
+        &mut self,
+        slot: usize,
+        departure: u32,
+        outcome: AppendOutcome,
+    ) -> Result<(), Failure> {
+        let Some(queue) = self.queues.get_mut(slot) else {
+            return Err(Failure::could_not_run(
+                "the server acknowledged what was not sent",
+            ));
+        };
+        if !queue.awaits(departure) {
+            // Of a try that was given up when its connection broke.
+            return Ok(());
+        }
         match outcome {
             AppendOutcome::Stored { .. } => {
-                let queue = self.queues.get_mut(slot);
-                let Some(batch) = queue.and_then(ShardQueue::stored) else {
-                    return Err(Failure::could_not_run(
-                        "the server acknowledged what was not sent",
-                    ));
+                let Some(batch) = queue.stored() else {
+                    return Ok(());
                 };
                 self.counts.records += batch.record_count();
                 self.counts.bytes += batch.data_bytes();
@@ -443,6 +458,10 @@ impl<'a> Putter<'a> {
         let described = Client::connect(&self.arguments.server.server)
             .and_then(|mut client| client.describe(&self.arguments.name));
         let Ok(stream) = described else { return };
+        if !self.is_ours(&stream) {
+            // The next try will be told that the stream is gone.
+            return;
+        }
         self.map_version = stream.map_version;
         for queue in &mut self.queues {
             let shard = stream.shards.iter().find(|s| s.index == queue.id.index);

@@ -74,6 +74,15 @@ impl Pending {
     }
 }
 
+/// A batch on its way.
+#[derive(Debug)]
+struct InFlight {
+    batch: Pending,
+    departed: Instant,
+    /// The connection it left by, once it did.
+    connection: Option<u64>,
+}
+
 /// One shard's queue.
 #[derive(Debug)]
 pub(crate) struct ShardQueue {
@@ -81,7 +90,9 @@ pub(crate) struct ShardQueue {
     /// The core that owns the shard, as far as we know.
     pub(crate) core: u32,
     waiting: VecDeque<Pending>,
-    in_flight: Option<(Pending, Instant)>,
+    in_flight: Option<InFlight>,
+    /// Rises with every batch that leaves, and tells answers to earlier tries from the latest one's.
+    departure: u32,
     /// Set while the front batch was refused and waits for its next try.
     not_before: Option<Instant>,
     first_refused: Option<Instant>,
@@ -106,6 +117,7 @@ impl ShardQueue {
             core,
             waiting: VecDeque::new(),
             in_flight: None,
+            departure: 0,
             not_before: None,
             first_refused: None,
             attempts: 0,
@@ -167,20 +179,50 @@ impl ShardQueue {
         );
         let front = self.waiting.pop_front().expect("a due queue is not empty");
         self.not_before = None;
-        &self.in_flight.insert((front, now)).0
+        self.departure = self.departure.wrapping_add(1);
+        let leaving = InFlight {
+            batch: front,
+            departed: now,
+            connection: None,
+        };
+        &self.in_flight.insert(leaving).batch
+    }
+
+    /// The number of the latest departure; its answer carries it.
+    pub(crate) fn departure(&self) -> u32 {
+        self.departure
+    }
+
+    /// Whether an answer to this departure is awaited. One to an earlier try is not: it says nothing
+    /// of what is on its way now.
+    pub(crate) fn awaits(&self, departure: u32) -> bool {
+        self.in_flight.is_some() && self.departure == departure
+    }
+
+    /// The batch in flight leaves by `connection`.
+    pub(crate) fn leaves_by(&mut self, connection: u64) {
+        if let Some(leaving) = &mut self.in_flight {
+            leaving.connection = Some(connection);
+        }
+    }
+
+    /// Whether the batch in flight left by `connection`.
+    pub(crate) fn left_by(&self, connection: u64) -> bool {
+        let left = self.in_flight.as_ref();
+        left.is_some_and(|left| left.connection == Some(connection))
     }
 
     /// The batch in flight was stored.
     pub(crate) fn stored(&mut self) -> Option<Pending> {
         self.attempts = 0;
         self.first_refused = None;
-        self.in_flight.take().map(|(batch, _)| batch)
+        self.in_flight.take().map(|left| left.batch)
     }
 
     /// The batch in flight was refused, or its fate is unknown: it goes back to the front. Gives
     /// the moment of its next try, and for how long it has been refused.
     pub(crate) fn refused(&mut self, now: Instant) -> Option<(Instant, Duration)> {
-        let (batch, _) = self.in_flight.take()?;
+        let batch = self.in_flight.take()?.batch;
         self.waiting.push_front(batch);
         let pause = Duration::from_millis(20 << self.attempts.min(6));
         self.attempts += 1;
@@ -193,8 +235,8 @@ impl ShardQueue {
     /// The shard takes nothing more: the batch in flight goes back to the front, and nothing leaves.
     pub(crate) fn close(&mut self) {
         self.closed = true;
-        if let Some((batch, _)) = self.in_flight.take() {
-            self.waiting.push_front(batch);
+        if let Some(left) = self.in_flight.take() {
+            self.waiting.push_front(left.batch);
         }
     }
 
@@ -213,14 +255,14 @@ impl ShardQueue {
 
     /// When the batch in flight left.
     pub(crate) fn departed(&self) -> Option<Instant> {
-        self.in_flight.as_ref().map(|(_, at)| *at)
+        self.in_flight.as_ref().map(|left| left.departed)
     }
 
     /// Records of the batch in flight.
     pub(crate) fn in_flight_count(&self) -> u64 {
         self.in_flight
             .as_ref()
-            .map_or(0, |(batch, _)| batch.record_count())
+            .map_or(0, |left| left.batch.record_count())
     }
 
     /// Records not acknowledged yet.
@@ -290,6 +332,25 @@ mod tests {
         assert_eq!(keys(queue.depart(next + LINGER * 100)), ["a"]);
         queue.stored();
         assert_eq!(keys(queue.depart(next + LINGER * 100)), ["b"]);
+    }
+
+    #[test]
+    fn what_an_old_connection_says_is_not_about_a_batch_sent_again() {
+        let start = super::super::super::clock::now();
+        let mut queue = queue();
+        queue.push("a", b"1", start);
+        queue.depart(start);
+        queue.leaves_by(1);
+        let first = queue.departure();
+        assert!(queue.awaits(first) && queue.left_by(1));
+        // The write of another batch failed first: this one goes again, over a new connection.
+        let (next, _) = queue.refused(start).unwrap();
+        assert!(!queue.awaits(first) && !queue.left_by(1));
+        queue.depart(next);
+        assert!(!queue.left_by(1) && !queue.left_by(2));
+        queue.leaves_by(2);
+        assert!(!queue.awaits(first) && !queue.left_by(1));
+        assert!(queue.awaits(queue.departure()) && queue.left_by(2));
     }
 
     #[test]

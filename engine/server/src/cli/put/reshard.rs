@@ -58,7 +58,19 @@ impl Putter<'_> {
             let described = Client::connect(&self.arguments.server.server)
                 .and_then(|mut client| client.describe(&self.arguments.name));
             match described {
+                Ok(stream) if !self.is_ours(&stream) => {
+                    return Err(Failure::could_not_run(format!(
+                        "stream {} was deleted and created again",
+                        self.arguments.name
+                    )));
+                }
                 Ok(stream) if stream.map_version >= map.map_version => map.fetched = Some(stream),
+                Ok(stream) if now.duration_since(map.since) > self.arguments.retry_for => {
+                    return Err(Failure::could_not_run(format!(
+                        "gave up: a shard was closed by map {}, and the server still shows map {}",
+                        map.map_version, stream.map_version
+                    )));
+                }
                 Err(failure) if now.duration_since(map.since) > self.arguments.retry_for => {
                     return Err(failure);
                 }
@@ -72,6 +84,11 @@ impl Putter<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Whether this is the stream that lines were queued for, not one of its name that came later.
+    pub(super) fn is_ours(&self, stream: &StreamDescription) -> bool {
+        self.queues.iter().all(|queue| queue.id.stream == stream.id)
     }
 
     /// Whether a batch is on its way to a shard that this map has closed.

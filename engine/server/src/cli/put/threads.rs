@@ -6,6 +6,7 @@ use std::path::Path;
 use std::thread;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
+use weir_protocol::wire::frame::Correlation;
 use weir_protocol::wire::response::{AppendOutcome, Response};
 
 use crate::cli::client::{FrameReader, refusal};
@@ -17,6 +18,8 @@ const PIECE_BYTES: usize = 256 * 1024;
 pub(super) enum Event {
     Answer {
         slot: usize,
+        /// Which departure of the slot's it is about.
+        departure: u32,
         outcome: Result<AppendOutcome, Failure>,
     },
     Lost {
@@ -58,6 +61,17 @@ pub(super) fn read_input(file: Option<&Path>) -> Result<Receiver<io::Result<Vec<
     Ok(input)
 }
 
+/// The correlation of a slot's departure.
+pub(super) fn correlation(slot: usize, departure: u32) -> Correlation {
+    Correlation(u64::from(departure) << 32 | slot as u64)
+}
+
+/// What [`correlation`] was made of.
+fn named_by(correlation: Correlation) -> (usize, u32) {
+    let slot = correlation.0 as u32;
+    (slot as usize, (correlation.0 >> 32) as u32)
+}
+
 /// Takes a connection's answers until it ends.
 pub(super) fn take_answers(
     mut frames: FrameReader,
@@ -70,7 +84,7 @@ pub(super) fn take_answers(
             Ok(frame) => frame,
             Err(failure) => break failure,
         };
-        let slot = frame.correlation.0 as usize;
+        let (slot, departure) = named_by(frame.correlation);
         let outcome = match Response::decode(&frame) {
             Ok(Response::Appended(outcomes)) if outcomes.len() == 1 => Ok(outcomes[0]),
             Ok(Response::Error(error)) => Err(refusal(&error)),
@@ -79,7 +93,12 @@ pub(super) fn take_answers(
                 break Failure::could_not_run(format!("the server sent nonsense: {error}"));
             }
         };
-        if answers.send(Event::Answer { slot, outcome }).is_err() {
+        let answer = Event::Answer {
+            slot,
+            departure,
+            outcome,
+        };
+        if answers.send(answer).is_err() {
             return;
         }
     };

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, unbounded};
 use weir_protocol::limits::MIB;
 use weir_protocol::model::{Offset, ShardId, ShardIndex};
-use weir_protocol::wire::error::WireError;
+use weir_protocol::wire::error::{ErrorCode, WireError};
 use weir_protocol::wire::frame::Correlation;
 use weir_protocol::wire::request::{ReadFrom, ReadRequest, Request};
 use weir_protocol::wire::response::{Response, ShardDescription};
@@ -287,6 +287,11 @@ impl<'a> Tailer<'a> {
     fn find_children(&mut self) -> Result<(), Failure> {
         let server = &self.arguments.show.server.server;
         let stream = Client::connect(server)?.describe(&self.arguments.name)?;
+        if stream.id != self.stream {
+            let name = &self.arguments.name;
+            let text = format!("stream {name} was deleted and created again");
+            return Err(Failure::could_not_run(text));
+        }
         let is_new = |shard: &&ShardDescription| Some(shard.index) > self.known;
         self.waiting.extend(stream.shards.iter().filter(is_new));
         self.known = self
@@ -401,13 +406,16 @@ impl<'a> Tailer<'a> {
                     self.retries.insert((clock::now() + RETRY_PAUSE, slot));
                     return Ok(false);
                 }
+                if error.code == ErrorCode::ShardNotFound && self.arguments.shard.is_none() {
+                    return self.forgotten(slot).map(|()| false);
+                }
                 let name = self.shards[slot].shard.index;
                 let failure = refusal(&error);
                 let failure = Failure {
                     text: format!("{name}: {failure}"),
                     ..failure
                 };
-                if error.code != weir_protocol::wire::error::ErrorCode::Damaged {
+                if error.code != ErrorCode::Damaged {
                     return Err(failure);
                 }
                 // The other shards are whole: print them, then say what is not.
@@ -418,6 +426,17 @@ impl<'a> Tailer<'a> {
             }
         }
         Ok(false)
+    }
+
+    /// A shard that is no longer there was closed, and its retention is over: nothing is left of it,
+    /// and its children go on.
+    fn forgotten(&mut self, slot: usize) -> Result<(), Failure> {
+        self.shards[slot].ended = true;
+        self.merge.push(slot, None, false);
+        if self.arguments.follow {
+            self.find_children()?;
+        }
+        Ok(())
     }
 
     fn take_records(
