@@ -182,6 +182,14 @@ impl Report {
             generator_busy: finished.iter().filter_map(|f| f.busy).reduce(f64::max),
             verification: checked.map(Verification::of),
         };
+        if all.refused_with(ErrorCode::ShardClosed) > 0 {
+            let reason = format!(
+                "stream {} was split or merged during the run, and its shards and keys are fixed at \
+                 the start: run again while it is left alone",
+                stream.name
+            );
+            report.fail(Failure::Assertion, reason);
+        }
         report.judge(work, all.failed() * batch);
         report
     }
