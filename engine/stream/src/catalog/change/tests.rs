@@ -1,3 +1,5 @@
+//! The rules of changing what a stream is set to, each with what it lets pass and what it refuses.
+
 use weir_protocol::model::{HashKeyRange, ShardIndex, StreamId, StreamName, StreamQuota};
 
 use super::*;
