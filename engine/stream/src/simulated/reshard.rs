@@ -511,7 +511,10 @@ fn closed_shards_keep_their_part_and_leave_the_map_after_retention() {
             engine.reactor().sleep(pause).await;
         }
         let after = present(&engine);
-        let parts: Vec<u64> = retention_of(&after).iter().filter_map(|r| r.bytes).collect();
+        let parts: Vec<u64> = retention_of(&after)
+            .iter()
+            .filter_map(|r| r.bytes)
+            .collect();
         let mut expected = vec![(1 << 30) / 3; 4];
         expected[index.0 as usize] = (1 << 30) / 2;
         assert_eq!(parts, expected);
