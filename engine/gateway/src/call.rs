@@ -74,6 +74,20 @@ impl<R: Reactor> Call<'_, R> {
         found.ok_or_else(|| self.about(name).not_found())
     }
 
+    /// The same, and if a moment of creation is given, the stream must be the one made then and not
+    /// another that has come into its name.
+    pub(crate) fn stream_created(
+        &self,
+        name: &str,
+        created_ms: Option<i64>,
+    ) -> Result<Arc<Stream>, ServiceError> {
+        let stream = self.stream(name)?;
+        match created_ms {
+            Some(given) if !is_moment(given, stream.created) => Err(self.about(name).not_found()),
+            _ => Ok(stream),
+        }
+    }
+
     /// The stream of this name if it takes records. One that is being created or deleted is not
     /// found, as at AWS.
     pub(crate) fn usable_stream(&self, name: &str) -> Result<Arc<Stream>, ServiceError> {
@@ -122,6 +136,16 @@ impl<R: Reactor> Call<'_, R> {
         let region = &self.identity.region;
         self.about(name).control_refused(region, error)
     }
+}
+
+/// Whether a client's moment is `moment`. Not every client keeps the milliseconds that it was told,
+/// so a whole second is every moment in it.
+fn is_moment(given_ms: i64, moment: Timestamp) -> bool {
+    let Ok(given) = u64::try_from(given_ms).map(Timestamp::from_millis) else {
+        return false;
+    };
+    let is_whole_second = given.as_millis().is_multiple_of(1_000);
+    given == moment || (is_whole_second && given.as_secs() == moment.as_secs())
 }
 
 /// The stream that a request's records are for, looked at when a bound depends on it.
@@ -203,6 +227,22 @@ impl Ids {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_whole_second_is_every_moment_in_it() {
+        let moment = Timestamp::from_millis(1_763_900_000_123);
+        for (given, same) in [
+            (1_763_900_000_123, true),
+            (1_763_900_000_000, true),
+            (1_763_900_000_122, false),
+            (1_763_900_001_000, false),
+            (1_763_899_999_000, false),
+            (0, false),
+            (-1_763_900_000_123, false),
+        ] {
+            assert_eq!(is_moment(given, moment), same, "{given}");
+        }
+    }
 
     #[test]
     fn request_ids_are_uuids() {

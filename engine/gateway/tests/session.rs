@@ -2,9 +2,9 @@
 //!
 //! Contents: `rig` (server and client), `aws` (what a user does), `bad` (what a broken client does),
 //! `cbor` (the same in CBOR), `refusals` (every refusal of every operation), `records` (what a record
-//! may be, by its stream), `reshard` (shards that are split and merged), `settings` (tags, consumers
-//! and stored settings), `subscriber`, `fan_out`, `fan_out_http2`, `fan_out_reshard` and
-//! `fan_out_speed` (SubscribeToShard).
+//! may be, by its stream), `recreated` (another stream under an old name), `reshard` (shards that are
+//! split and merged), `settings` (tags, consumers and stored settings), `subscriber`, `fan_out`,
+//! `fan_out_http2`, `fan_out_reshard` and `fan_out_speed` (SubscribeToShard).
 
 #![allow(
     clippy::disallowed_methods,
@@ -27,6 +27,8 @@ mod fan_out_reshard;
 mod fan_out_speed;
 #[path = "session/records.rs"]
 mod records;
+#[path = "session/recreated.rs"]
+mod recreated;
 #[path = "session/refusals.rs"]
 mod refusals;
 #[path = "session/reshard.rs"]

@@ -31,6 +31,7 @@ struct Request<'v> {
     after: Option<&'v str>,
     limit: usize,
     filter: Option<FilterMember<'v>>,
+    created_ms: Option<i64>,
 }
 
 fn read(members: Members<'_>) -> Result<Request<'_>, ServiceError> {
@@ -69,6 +70,7 @@ fn read(members: Members<'_>) -> Result<Request<'_>, ServiceError> {
         after,
         limit: limit.map_or(SHARDS_DEFAULT, |limit| limit as usize),
         filter,
+        created_ms: created,
     })
 }
 
@@ -87,7 +89,7 @@ pub(crate) fn answer<R: Reactor>(
         (stream, Some(page.after), page.filter)
     } else {
         let name = request.reference.resolve()?;
-        let stream = call.stream(name)?;
+        let stream = call.stream_created(name, request.created_ms)?;
         let resolve = |shard: &str| {
             ShardIndex::parse(shard).ok_or_else(|| call.about(name).unresolved_shard(shard))
         };

@@ -20,12 +20,13 @@ pub(crate) fn answer<R: Reactor>(
 ) -> Result<Vec<u8>, ServiceError> {
     let name = StreamReference::read(members).resolve()?;
     let token = members.text("NextToken");
-    if token.is_some() && members.time_ms("StreamCreationTimestamp").is_some() {
+    let created_ms = members.time_ms("StreamCreationTimestamp");
+    if token.is_some() && created_ms.is_some() {
         return Err(ServiceError::invalid_argument(
             "NextToken and StreamCreationTimestamp cannot be provided together.",
         ));
     }
-    let stream = call.stream(name)?;
+    let stream = call.stream_created(name, created_ms)?;
     let after = match token {
         None => None,
         Some(token) => {

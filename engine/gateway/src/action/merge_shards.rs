@@ -3,7 +3,7 @@
 use weir_reactor::Reactor;
 use weir_stream::Reshard;
 
-use super::split_shard::known_shard;
+use super::split_shard::{named_shard, require_shard};
 use crate::call::Call;
 use crate::error::ServiceError;
 use crate::member::Members;
@@ -14,11 +14,13 @@ pub(crate) async fn answer<R: Reactor>(
     call: Call<'_, R>,
     members: Members<'_>,
 ) -> Result<Vec<u8>, ServiceError> {
-    let stream = call.stream(StreamReference::read(members).resolve()?)?;
-    let name = stream.name.as_str();
+    let name = StreamReference::read(members).resolve()?;
     let about = call.about(name);
-    let shard = known_shard(members.text("ShardToMerge"), &stream, about)?;
-    let adjacent = known_shard(members.text("AdjacentShardToMerge"), &stream, about)?;
+    let shard = named_shard(members.text("ShardToMerge"), about)?;
+    let adjacent = named_shard(members.text("AdjacentShardToMerge"), about)?;
+    let stream = call.stream(name)?;
+    require_shard(shard, &stream, about)?;
+    require_shard(adjacent, &stream, about)?;
     let merge = Reshard::Merge { shard, adjacent };
     match call.engine.reshard_stream(&stream.name, merge).await {
         Ok(_) => Ok(Vec::new()),

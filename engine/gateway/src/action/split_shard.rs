@@ -14,10 +14,11 @@ pub(crate) async fn answer<R: Reactor>(
     call: Call<'_, R>,
     members: Members<'_>,
 ) -> Result<Vec<u8>, ServiceError> {
-    let stream = call.stream(StreamReference::read(members).resolve()?)?;
-    let name = stream.name.as_str();
+    let name = StreamReference::read(members).resolve()?;
     let about = call.about(name);
-    let shard = known_shard(members.text("ShardToSplit"), &stream, about)?;
+    let shard = named_shard(members.text("ShardToSplit"), about)?;
+    let stream = call.stream(name)?;
+    require_shard(shard, &stream, about)?;
     let key = members.text("NewStartingHashKey").unwrap_or_default();
     let at = match (HashKey::parse_decimal(key), stream.shard(shard)) {
         (Ok(at), _) => at,
@@ -32,17 +33,25 @@ pub(crate) async fn answer<R: Reactor>(
     }
 }
 
-/// The shard that a member names, which the stream has. Shards are looked for before the stream's
-/// state is looked at, as at AWS.
-pub(super) fn known_shard(
+/// The shard that a member names. A name that names no number is refused before the stream is looked
+/// for, as at AWS.
+pub(super) fn named_shard(
     text: Option<&str>,
-    stream: &Stream,
     about: About<'_>,
 ) -> Result<ShardIndex, ServiceError> {
     let text = text.unwrap_or_default();
-    let index = ShardIndex::parse(text).ok_or_else(|| about.unresolved_shard(text))?;
-    match stream.shard(index) {
-        Some(_) => Ok(index),
-        None => Err(about.shard_not_found(index)),
+    ShardIndex::parse(text).ok_or_else(|| about.unresolved_shard(text))
+}
+
+/// Refuses a shard that the stream does not have. Shards are looked for before the stream's state is
+/// looked at, as at AWS.
+pub(super) fn require_shard(
+    shard: ShardIndex,
+    stream: &Stream,
+    about: About<'_>,
+) -> Result<(), ServiceError> {
+    match stream.shard(shard) {
+        Some(_) => Ok(()),
+        None => Err(about.shard_not_found(shard)),
     }
 }
