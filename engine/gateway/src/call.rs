@@ -200,27 +200,31 @@ impl Ids {
         z ^ (z >> 31)
     }
 
-    /// A UUID of version 4.
-    pub(crate) fn uuid(&self) -> String {
+    /// A UUID of version 4, as text.
+    pub(crate) fn uuid(&self) -> [u8; 36] {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
         let high = (self.next() & !0xf000) | 0x4000;
         let low = (self.next() & (u64::MAX >> 2)) | (1 << 63);
-        format!(
-            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-            high >> 32,
-            (high >> 16) & 0xffff,
-            high & 0xffff,
-            low >> 48,
-            low & 0xffff_ffff_ffff
-        )
+        let mut left = u128::from(high) << 64 | u128::from(low);
+        let mut text = [b'-'; 36];
+        for (at, digit) in text.iter_mut().enumerate() {
+            if !matches!(at, 8 | 13 | 18 | 23) {
+                *digit = HEX[(left >> 124) as usize];
+                left <<= 4;
+            }
+        }
+        text
     }
 
     /// The value of `x-amz-id-2`: 72 bytes in base64.
-    pub(crate) fn extended(&self) -> String {
+    pub(crate) fn extended(&self) -> [u8; 96] {
         let mut bytes = [0; 72];
         for chunk in bytes.chunks_mut(8) {
             chunk.copy_from_slice(&self.next().to_le_bytes());
         }
-        base64_simd::STANDARD.encode_to_string(bytes)
+        let mut text = [0; 96];
+        let _text = base64_simd::STANDARD.encode(&bytes, base64_simd::Out::from_slice(&mut text));
+        text
     }
 }
 
@@ -250,10 +254,23 @@ mod tests {
         let (one, other) = (ids.uuid(), ids.uuid());
         assert_ne!(one, other);
         for id in [one, other] {
-            assert_eq!(id.len(), 36);
-            assert_eq!(&id[14..15], "4");
-            assert!(matches!(&id[19..20], "8" | "9" | "a" | "b"), "{id}");
+            let id = std::str::from_utf8(&id).unwrap();
+            let parts: Vec<_> = id.split('-').collect();
+            assert_eq!(
+                parts.iter().map(|p| p.len()).collect::<Vec<_>>(),
+                [8, 4, 4, 4, 12]
+            );
+            assert!(
+                parts.concat().bytes().all(|b| b.is_ascii_hexdigit()),
+                "{id}"
+            );
+            assert!(parts[2].starts_with('4'), "{id}");
+            assert!(parts[3].starts_with(['8', '9', 'a', 'b']), "{id}");
         }
-        assert_eq!(ids.extended().len(), 96);
+        let extended = ids.extended();
+        assert_eq!(
+            base64_simd::STANDARD.decode_to_vec(extended).unwrap().len(),
+            72
+        );
     }
 }

@@ -292,7 +292,7 @@ impl<R: Reactor> Shared<R> {
 
     /// Adds the headers that every answer has.
     fn dress(&self, answer: Answer, preflight: bool) -> Response<AnswerBody> {
-        let id = |text: String| HeaderValue::try_from(text).expect("ids are plain ASCII");
+        let id = |text: &[u8]| HeaderValue::from_bytes(text).expect("ids are plain ASCII");
         let body = match answer.body {
             Reply::Body(bytes) => AnswerBody::Whole(LeasedBody::new(bytes, &self.ceiling)),
             Reply::Events(events) => AnswerBody::Events(events),
@@ -300,9 +300,9 @@ impl<R: Reactor> Shared<R> {
         let mut response = Response::new(body);
         *response.status_mut() = answer.status;
         let headers = response.headers_mut();
-        headers.insert(REQUEST_ID, id(self.ids.uuid()));
+        headers.insert(REQUEST_ID, id(&self.ids.uuid()));
         if !preflight {
-            headers.insert(EXTENDED_ID, id(self.ids.extended()));
+            headers.insert(EXTENDED_ID, id(&self.ids.extended()));
         }
         headers.insert(header::DATE, self.date());
         if let Some(content_type) = answer.content_type {

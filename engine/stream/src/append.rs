@@ -125,6 +125,27 @@ impl<R: Reactor> Engine<R> {
         let Some(_held) = self.hold(bytes) else {
             return vec![Err(AppendError::Overloaded); batches.len()];
         };
+        match self.only_owner(&batches) {
+            Some(core) if core == self.core() => self.append_all_here(batches).await,
+            Some(core) => self.append_there(core, batches).await,
+            None => self.append_to_many(batches).await,
+        }
+    }
+
+    /// The core whose shards all of these are for, if it is one.
+    fn only_owner(&self, batches: &[ShardBatch]) -> Option<u32> {
+        let streams = self.streams();
+        let mut owners = batches.iter().map(|batch| {
+            let shard = batch.shard;
+            let stream = streams.by_id(shard.stream);
+            let found = stream.and_then(|stream| stream.shard(shard.index));
+            found.map(|found| found.core)
+        });
+        let first = owners.next()??;
+        owners.all(|owner| owner == Some(first)).then_some(first)
+    }
+
+    async fn append_to_many(&self, batches: Vec<ShardBatch>) -> Vec<Result<Stored, AppendError>> {
         let mut answers: Vec<Option<Result<Stored, AppendError>>> = vec![None; batches.len()];
         // By owning core: which of the batches, and the batches.
         let mut by_core: Vec<(Vec<usize>, Vec<ShardBatch>)> = Vec::new();

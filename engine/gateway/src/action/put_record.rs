@@ -57,7 +57,8 @@ pub(crate) async fn answer<R: Reactor>(
     let mut out = call.writer(128);
     out.open_map();
     out.member("ShardId").plain(shard.index);
-    out.member("SequenceNumber").plain(number);
+    out.member("SequenceNumber")
+        .ascii(number.digits().as_bytes());
     shape::encryption_if_any(&mut out, &stream);
     out.close_map();
     Ok(out.into_bytes())

@@ -5,6 +5,7 @@
 
 mod body;
 mod connection_io;
+mod dozing;
 mod frame_watch;
 mod outgoing;
 mod pulse;

@@ -21,6 +21,7 @@ use hyper::service::service_fn;
 use weir_reactor::{Lane, Reactor, Socket};
 
 use super::connection_io::{ConnectionIo, Spoken, Stream};
+use super::dozing::Dozing;
 use super::outgoing::Outgoing;
 use super::pulse::{Overdue, Pulse};
 use super::socket_io::SocketIo;
@@ -209,10 +210,12 @@ async fn drive<R: Reactor, S: Socket, C: Future>(
     end: impl Fn(Pin<&mut C>),
     io: &ConnectionIo<S, R>,
     pulse: &Pulse<R>,
-    mut stop: Pin<&mut impl Future<Output = ()>>,
+    stop: Pin<&mut impl Future<Output = ()>>,
     spoken: Spoken,
 ) {
-    let mut overdue = pin!(pulse.overdue());
+    let mut stop = pin!(Dozing::new(stop));
+    let overdue = pin!(pulse.overdue());
+    let mut overdue = pin!(Dozing::new(overdue));
     let mut leave = pin!(async { pulse.sleep(LEAVE_MAX).await });
     let (mut stopping, mut leaving) = (false, false);
     poll_fn(|context| {

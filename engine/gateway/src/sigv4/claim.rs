@@ -67,15 +67,20 @@ impl<'r> Claim<'r> {
         }
         // What is no text has no parts that anything could be made of.
         let text = std::str::from_utf8(value).unwrap_or_default();
-        let find = |name: &str| {
-            text.split([',', ' '])
-                .skip(1)
-                .filter_map(|part| part.split_once('='))
-                .find(|(key, value)| *key == name && !value.is_empty())
-                .map(|(_, value)| Cow::Borrowed(value))
-        };
+        let (algorithm, mut rest) = first_part(text);
+        let mut found = ["Credential", "Signature", "SignedHeaders"].map(|name| (name, None));
+        while let Some(after) = rest {
+            let part;
+            (part, rest) = first_part(after);
+            if let Some((key, value)) = part.split_once('=')
+                && let Some((_, found)) = found.iter_mut().find(|(name, _)| *name == key)
+                && found.is_none()
+                && !value.is_empty()
+            {
+                *found = Some(Cow::Borrowed(value));
+            }
+        }
         let date = text_of(headers, "x-amz-date").or_else(|| text_of(headers, "date"));
-        let found = ["Credential", "Signature", "SignedHeaders"].map(|name| (name, find(name)));
         let mut missing = String::new();
         for (name, found) in &found {
             if found.is_none() {
@@ -99,7 +104,7 @@ impl<'r> Claim<'r> {
         };
         Ok(Self {
             form: Form::Header,
-            algorithm: Cow::Borrowed(text.split([',', ' ']).next().unwrap_or_default()),
+            algorithm: Cow::Borrowed(algorithm),
             credential,
             signed_headers,
             signature,
@@ -149,6 +154,14 @@ impl<'r> Claim<'r> {
             expires: find("X-Amz-Expires"),
             token: find("X-Amz-Security-Token"),
         })
+    }
+}
+
+/// What stands before the first comma or space, and what behind it if there is one.
+fn first_part(text: &str) -> (&str, Option<&str>) {
+    match memchr::memchr2(b',', b' ', text.as_bytes()) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
     }
 }
 
