@@ -81,7 +81,7 @@ mod tests {
             poll_fn(|context| {
                 self.polls.set(self.polls.get() + 1);
                 *self.waker.borrow_mut() = Some(context.waker().clone());
-                Poll::Pending
+                Poll::<()>::Pending
             })
             .await;
         }
