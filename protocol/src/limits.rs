@@ -33,7 +33,7 @@ pub const FRAME_BYTES_MAX: u32 = 16 * MIB;
 /// Longest wire frame in bytes, checked before anything is allocated for it.
 pub const WIRE_FRAME_BYTES_MAX: u32 = 16 * MIB;
 /// Longest control part of a wire frame in bytes.
-pub const WIRE_CONTROL_BYTES_MAX: u32 = 2 * MIB;
+pub const WIRE_CONTROL_BYTES_MAX: u32 = 4 * MIB;
 /// Bytes of requests that one connection may have in flight before the server stops reading it.
 pub const CONNECTION_IN_FLIGHT_BYTES_MAX: u32 = 32 * MIB;
 /// Requests that one connection may have in flight before the server stops reading it.

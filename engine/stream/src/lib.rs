@@ -43,7 +43,7 @@ pub use request::{
     Change, Changed, ConsumerKey, ConsumersOnDelete, CoreCounters, CreateStream, ReadAnswer,
     ReadHere, ReadOwned, ReadRequest, ShardBatch, StartError, Stored, StreamChange,
 };
-pub use reshard::Reshard;
+pub use reshard::{Reshard, ReshardRules};
 pub use settings::{
     AccountSettings, Commitment, RecordDistribution, ShardMetrics, StreamSettings, Tags,
 };

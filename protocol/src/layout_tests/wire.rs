@@ -140,6 +140,7 @@ fn kinds() -> String {
         (kind::LIST, "list", "nothing", "nothing"),
         (kind::SET, "set", "nothing", "nothing"),
         (kind::PING, "ping", "nothing", "nothing"),
+        (kind::RESHARD, "reshard", "nothing", "nothing"),
     ];
     let mut rows: Vec<Vec<String>> = rows
         .iter()
@@ -289,6 +290,8 @@ fn the_wire_document_says_what_the_code_does() {
         ("named", requests::named()),
         ("create", requests::create()),
         ("set", requests::set()),
+        ("reshard", requests::reshard()),
+        ("shard-changes", requests::shard_changes()),
         ("stream", answers::stream()),
         ("list", requests::list()),
         ("streams", answers::streams()),

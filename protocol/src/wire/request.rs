@@ -7,8 +7,8 @@ use thiserror::Error;
 use crate::bytes::{Reader, Truncated, Writer};
 use crate::limits::{FRAME_BATCHES_MAX, LIST_NAMES_MAX, READ_WAIT_MS_MAX};
 use crate::model::{
-    InvalidStreamName, Offset, ShardId, ShardIndex, StreamId, StreamMode, StreamName, StreamQuota,
-    Timestamp,
+    HashKey, InvalidStreamName, Offset, ShardId, ShardIndex, StreamId, StreamMode, StreamName,
+    StreamQuota, Timestamp,
 };
 use crate::wire::frame::{Correlation, FrameWriter, WireFrame};
 
@@ -30,6 +30,8 @@ pub mod kind {
     pub const SET: u16 = 7;
     /// Nothing but an answer.
     pub const PING: u16 = 8;
+    /// Split, merge or count the shards of a stream.
+    pub const RESHARD: u16 = 9;
     /// Set in the kind of every answer.
     pub const ANSWER: u16 = 0x8000;
     /// An answer that refuses the whole request.
@@ -129,6 +131,40 @@ pub struct SetRequest {
     pub quota: Option<StreamQuota>,
 }
 
+/// Asks for other shards of a stream. The answer is the stream as the change begins, UPDATING; it is
+/// over when the stream is ACTIVE again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReshardRequest {
+    /// The stream.
+    pub name: StreamName,
+    /// What becomes of its shards.
+    pub change: ShardChange,
+}
+
+/// What becomes of a stream's shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShardChange {
+    /// One shard becomes two.
+    Split {
+        /// The shard.
+        shard: ShardIndex,
+        /// Where the upper child begins.
+        at: HashKey,
+    },
+    /// Two neighbours become one.
+    Merge {
+        /// The shard that the child names as its parent.
+        shard: ShardIndex,
+        /// Its neighbour, on either side.
+        adjacent: ShardIndex,
+    },
+    /// The hash space is divided evenly.
+    Count {
+        /// Open shards afterwards.
+        target: u32,
+    },
+}
+
 /// Asks for names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListRequest {
@@ -162,12 +198,18 @@ pub enum Request<'a> {
     Set(SetRequest),
     /// Nothing but an answer.
     Ping,
+    /// Split, merge or count the shards of a stream.
+    Reshard(ReshardRequest),
 }
 
 const FROM_OFFSET: u8 = 1;
 const FROM_TRIM_HORIZON: u8 = 2;
 const FROM_LATEST: u8 = 3;
 const FROM_TIME: u8 = 4;
+
+const CHANGE_SPLIT: u8 = 1;
+const CHANGE_MERGE: u8 = 2;
+const CHANGE_COUNT: u8 = 3;
 
 pub(crate) fn name(r: &mut Reader<'_>) -> Result<StreamName, Malformed> {
     let bytes = r.u16()? as usize;
@@ -283,6 +325,10 @@ impl<'a> Request<'a> {
                 })
             }
             kind::PING => Self::Ping,
+            kind::RESHARD => Self::Reshard(ReshardRequest {
+                name: name(&mut r)?,
+                change: decode_change(&mut r)?,
+            }),
             found => return Err(Malformed::Kind { found }),
         };
         end(&r)?;
@@ -326,6 +372,10 @@ impl<'a> Request<'a> {
                 w.u8(set.quota.map_or(0, StreamQuota::code));
             }
             Self::Ping => {}
+            Self::Reshard(reshard) => {
+                put_name(&mut w, &reshard.name);
+                encode_change(reshard.change, &mut w);
+            }
         }
         frame.finish(out);
     }
@@ -341,6 +391,7 @@ impl<'a> Request<'a> {
             Self::List(_) => kind::LIST,
             Self::Set(_) => kind::SET,
             Self::Ping => kind::PING,
+            Self::Reshard(_) => kind::RESHARD,
         }
     }
 }
@@ -387,4 +438,36 @@ fn encode_read(read: &ReadRequest, w: &mut Writer<'_>) {
         .u8(from)
         .u64(value);
     w.u32(read.bytes_max).u32(read.wait_ms);
+}
+
+fn decode_change(r: &mut Reader<'_>) -> Result<ShardChange, Malformed> {
+    let what = r.u8()?;
+    let (first, second) = (r.u32()?, r.u32()?);
+    let at = HashKey::new(r.u128()?);
+    Ok(match what {
+        CHANGE_SPLIT => ShardChange::Split {
+            shard: ShardIndex(first),
+            at,
+        },
+        CHANGE_MERGE => ShardChange::Merge {
+            shard: ShardIndex(first),
+            adjacent: ShardIndex(second),
+        },
+        CHANGE_COUNT => ShardChange::Count { target: first },
+        _ => {
+            return Err(Malformed::Value {
+                what: "shard change",
+                found: u64::from(what),
+            });
+        }
+    })
+}
+
+fn encode_change(change: ShardChange, w: &mut Writer<'_>) {
+    let (what, first, second, at) = match change {
+        ShardChange::Split { shard, at } => (CHANGE_SPLIT, shard.0, 0, at.get()),
+        ShardChange::Merge { shard, adjacent } => (CHANGE_MERGE, shard.0, adjacent.0, 0),
+        ShardChange::Count { target } => (CHANGE_COUNT, target, 0, 0),
+    };
+    w.u8(what).u32(first).u32(second).u128(at);
 }

@@ -68,7 +68,8 @@ pub struct ShardDescription {
     pub closed: bool,
 }
 
-const SHARD_BYTES: usize = 49;
+/// Bytes of one shard in a description.
+pub const SHARD_BYTES: usize = 49;
 
 /// A stream, as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -236,7 +237,9 @@ impl<'a> Response<'a> {
                 count: r.u32()?,
                 batches: frame.bulk,
             }),
-            kind::DESCRIBE | kind::CREATE | kind::SET => Self::Stream(decode_stream(&mut r)?),
+            kind::DESCRIBE | kind::CREATE | kind::SET | kind::RESHARD => {
+                Self::Stream(decode_stream(&mut r)?)
+            }
             kind::DELETE => Self::Deleted,
             kind::LIST => {
                 let more = r.u8()? != 0;
@@ -426,7 +429,8 @@ mod tests {
     use crate::model::{Count, ShardId};
     use crate::wire::frame;
     use crate::wire::request::{
-        CreateRequest, ListRequest, ReadFrom, ReadRequest, Request, SetRequest,
+        CreateRequest, ListRequest, ReadFrom, ReadRequest, Request, ReshardRequest, SetRequest,
+        ShardChange,
     };
     use proptest::prelude::*;
 
@@ -445,7 +449,20 @@ mod tests {
                 wait_ms: 8,
             })
         };
+        let reshard = |change| {
+            let name = stream_name();
+            Request::Reshard(ReshardRequest { name, change })
+        };
         let requests = [
+            reshard(ShardChange::Split {
+                shard: ShardIndex(1),
+                at: HashKey::new(u128::MAX - 1),
+            }),
+            reshard(ShardChange::Merge {
+                shard: ShardIndex(2),
+                adjacent: ShardIndex(3),
+            }),
+            reshard(ShardChange::Count { target: 12 }),
             Request::Append {
                 count: 2,
                 batches: b"batches",
@@ -544,7 +561,8 @@ mod tests {
                     batches: b"bytes",
                 }),
             ),
-            (kind::CREATE, Response::Stream(description)),
+            (kind::CREATE, Response::Stream(description.clone())),
+            (kind::RESHARD, Response::Stream(description)),
             (kind::DELETE, Response::Deleted),
             (
                 kind::LIST,
@@ -584,7 +602,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_control_part_decodes_to_a_value_or_an_error(
-            frame_kind in prop_oneof![0_u16..10, 0x8000_u16..0x8010, Just(kind::ERROR)],
+            frame_kind in prop_oneof![0_u16..12, 0x8000_u16..0x8010, Just(kind::ERROR)],
             control in proptest::collection::vec(any::<u8>(), 0..200),
             bulk in proptest::collection::vec(any::<u8>(), 0..20),
         ) {

@@ -1,7 +1,7 @@
 //! `MergeShards`.
 
 use weir_reactor::Reactor;
-use weir_stream::Reshard;
+use weir_stream::{Reshard, ReshardRules};
 
 use super::split_shard::{named_shard, require_shard};
 use crate::call::Call;
@@ -22,7 +22,11 @@ pub(crate) async fn answer<R: Reactor>(
     require_shard(shard, &stream, about)?;
     require_shard(adjacent, &stream, about)?;
     let merge = Reshard::Merge { shard, adjacent };
-    match call.engine.reshard_stream(&stream.name, merge).await {
+    match call
+        .engine
+        .reshard_stream(&stream.name, merge, ReshardRules::Aws)
+        .await
+    {
         Ok(_) => Ok(Vec::new()),
         Err(error) => Err(call.control_refused(name, &error)),
     }

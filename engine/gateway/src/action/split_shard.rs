@@ -2,7 +2,7 @@
 
 use weir_protocol::model::{HashKey, ShardIndex};
 use weir_reactor::Reactor;
-use weir_stream::{Reshard, Stream};
+use weir_stream::{Reshard, ReshardRules, Stream};
 
 use crate::call::Call;
 use crate::error::{About, ServiceError};
@@ -27,7 +27,11 @@ pub(crate) async fn answer<R: Reactor>(
         (Err(_), None) => return Err(about.shard_not_found(shard)),
     };
     let split = Reshard::Split { shard, at };
-    match call.engine.reshard_stream(&stream.name, split).await {
+    match call
+        .engine
+        .reshard_stream(&stream.name, split, ReshardRules::Aws)
+        .await
+    {
         Ok(_) => Ok(Vec::new()),
         Err(error) => Err(call.control_refused(name, &error)),
     }

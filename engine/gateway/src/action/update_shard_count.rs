@@ -1,7 +1,7 @@
 //! `UpdateShardCount`.
 
 use weir_reactor::Reactor;
-use weir_stream::Reshard;
+use weir_stream::{Reshard, ReshardRules};
 
 use crate::arn::StreamArn;
 use crate::call::Call;
@@ -20,7 +20,10 @@ pub(crate) async fn answer<R: Reactor>(
     let target = members.integer("TargetShardCount").unwrap_or(0);
     let target = u32::try_from(target).unwrap_or(u32::MAX);
     let count = Reshard::Count { target };
-    let updating = call.engine.reshard_stream(&stream.name, count).await;
+    let updating = call
+        .engine
+        .reshard_stream(&stream.name, count, ReshardRules::Aws)
+        .await;
     let updating = updating.map_err(|error| call.control_refused(name, &error))?;
     let arn = StreamArn {
         region: &call.identity.region,

@@ -1,12 +1,15 @@
-//! Requests about streams as such: describe, create, delete, list, set.
+//! Requests about streams as such: describe, create, delete, list, set, reshard.
 
 use weir_protocol::model::StreamName;
 use weir_protocol::wire::error::{ErrorCode, WireError};
-use weir_protocol::wire::request::{CreateRequest, ListRequest, Request, SetRequest};
+use weir_protocol::wire::request::{
+    CreateRequest, ListRequest, Request, ReshardRequest, SetRequest, ShardChange,
+};
 use weir_protocol::wire::response::{Response, ShardDescription, StreamDescription, StreamSummary};
 use weir_reactor::Reactor;
 use weir_stream::{
-    Change, ConsumersOnDelete, CreateStream, Engine, Stream, StreamChange, StreamSettings,
+    Change, ConsumersOnDelete, CreateStream, Engine, Reshard, ReshardRules, Stream, StreamChange,
+    StreamSettings,
 };
 
 use super::error::refused_control;
@@ -19,6 +22,7 @@ pub(crate) enum Control {
     Delete(StreamName),
     List(ListRequest),
     Set(SetRequest),
+    Reshard(ReshardRequest),
     /// Not for here.
     Other,
 }
@@ -31,6 +35,7 @@ impl From<Request<'_>> for Control {
             Request::Delete(name) => Self::Delete(name),
             Request::List(list) => Self::List(list),
             Request::Set(set) => Self::Set(set),
+            Request::Reshard(reshard) => Self::Reshard(reshard),
             Request::Append { .. } | Request::Read(_) | Request::Ping => Self::Other,
         }
     }
@@ -77,6 +82,14 @@ pub(crate) async fn run<R: Reactor>(engine: &Engine<R>, request: Control) -> Res
             Ok(()) => Response::Deleted,
             Err(error) => Response::Error(refused_control(&error)),
         },
+        Control::Reshard(ReshardRequest { name, change }) => {
+            let reshard = reshard_of(change);
+            let begun = engine.reshard_stream(&name, reshard, ReshardRules::Operator);
+            match begun.await {
+                Ok(stream) => Response::Stream(describe(&stream, engine.cores())),
+                Err(error) => Response::Error(refused_control(&error)),
+            }
+        }
         Control::List(list) => {
             let streams = engine.streams();
             let after = |name: &StreamName| list.after.as_ref().is_none_or(|after| name > after);
@@ -95,6 +108,14 @@ pub(crate) async fn run<R: Reactor>(engine: &Engine<R>, request: Control) -> Res
             ErrorCode::Internal,
             "a data request went to the control door",
         )),
+    }
+}
+
+fn reshard_of(change: ShardChange) -> Reshard {
+    match change {
+        ShardChange::Split { shard, at } => Reshard::Split { shard, at },
+        ShardChange::Merge { shard, adjacent } => Reshard::Merge { shard, adjacent },
+        ShardChange::Count { target } => Reshard::Count { target },
     }
 }
 

@@ -27,7 +27,7 @@ use crate::cross_core::Present;
 use crate::error::ControlError;
 use crate::folder::QuotaSwitch;
 use crate::request::{Change, Changed, ConsumersOnDelete, CreateStream};
-use crate::reshard::{Reshard, Round};
+use crate::reshard::{Reshard, ReshardRules, Round};
 use crate::retention::ExpiryAccount;
 use crate::settings::AccountSettings;
 use crate::stream::Stream;
@@ -63,6 +63,7 @@ pub(crate) enum ControlRequest {
     Reshard {
         name: StreamName,
         reshard: Reshard,
+        rules: ReshardRules,
         now: Timestamp,
         answer: Reply<StreamAnswer>,
     },
@@ -212,10 +213,11 @@ impl<D: BlockingDisk> ControlPlane<D> {
                 ControlRequest::Reshard {
                     name,
                     reshard,
+                    rules,
                     now,
                     answer,
                 } => {
-                    let result = self.reshard(&name, reshard, now).await;
+                    let result = self.reshard(&name, reshard, rules, now).await;
                     answer.send(result);
                 }
                 ControlRequest::NextRound { stream, answer } => {
@@ -341,9 +343,12 @@ impl<D: BlockingDisk> ControlPlane<D> {
         &mut self,
         name: &StreamName,
         reshard: Reshard,
+        rules: ReshardRules,
         now: Timestamp,
     ) -> StreamAnswer {
-        let stream = self.model.begin_reshard(name, reshard, self.quota, now)?;
+        let stream = self
+            .model
+            .begin_reshard(name, reshard, rules, self.quota, now)?;
         self.put(stream, 0).await
     }
 

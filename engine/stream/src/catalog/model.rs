@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use weir_protocol::limits::{
     RETAIN_BYTES_MIN, RETENTION_MS_DEFAULT, RETENTION_MS_MAX, RETENTION_MS_MIN, STREAM_SHARDS_MAX,
+    WIRE_CONTROL_BYTES_MAX,
 };
 use weir_protocol::model::{
     ConsumerName, HashKeyRange, ShardIndex, StreamId, StreamName, StreamStatus, Timestamp,
 };
+use weir_protocol::wire::response::SHARD_BYTES;
 
 use super::change::{Surroundings, changed, check_tag_count, record_bytes};
 use super::store::Contents;
@@ -25,6 +27,10 @@ use crate::stream::{Shard, Stream, Streams};
 
 /// Most shards of one folder, over all streams: each costs a few KiB of memory.
 pub const FOLDER_SHARDS_MAX: u32 = 50_000;
+const _: () = assert!(
+    FOLDER_SHARDS_MAX as usize * SHARD_BYTES + 1_024 <= WIRE_CONTROL_BYTES_MAX as usize,
+    "one stream may have them all, closed ones too, and its description is one control part"
+);
 
 /// All streams, as committed.
 #[derive(Debug)]

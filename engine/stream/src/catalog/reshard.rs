@@ -11,7 +11,7 @@ use weir_protocol::model::{
 use super::model::Model;
 use crate::error::ControlError;
 use crate::folder::QuotaSwitch;
-use crate::reshard::{Reshard, Round, join, next_round, shards_created};
+use crate::reshard::{Reshard, ReshardRules, Round, join, next_round, shards_created};
 use crate::settings::is_as_aws;
 use crate::shard::placement::core_of;
 use crate::shard::routing::Routes;
@@ -26,6 +26,7 @@ impl Model {
         &self,
         name: &StreamName,
         reshard: Reshard,
+        rules: ReshardRules,
         quota: QuotaSwitch,
         now: Timestamp,
     ) -> Result<Stream, ControlError> {
@@ -37,7 +38,7 @@ impl Model {
                 status,
             });
         }
-        if stream.mode == StreamMode::OnDemand {
+        if rules == ReshardRules::Aws && stream.mode == StreamMode::OnDemand {
             return Err(ControlError::OnDemand { name: name.clone() });
         }
         let created = match reshard {
@@ -70,13 +71,16 @@ impl Model {
                 1
             }
             Reshard::Count { target } => {
-                check_scale(stream, target)?;
+                if rules == ReshardRules::Aws {
+                    check_scale(stream, target)?;
+                }
+                check_count(stream.open_shards().count() as u32, target)?;
                 shards_created(stream, target)
             }
         };
         self.check_folder(created)?;
         let mut changed = Stream::clone(stream);
-        if matches!(reshard, Reshard::Count { .. }) {
+        if rules == ReshardRules::Aws && matches!(reshard, Reshard::Count { .. }) {
             let since = now.minus_millis(DAY_MS);
             changed.count_updates.retain(|at| *at > since);
             let is_limited = is_as_aws(quota, stream.settings.quota);
@@ -226,7 +230,7 @@ fn check_scale(stream: &Stream, target: u32) -> Result<(), ControlError> {
     if target.saturating_mul(2) < current {
         return Err(ControlError::ScaledDownTooFar { current, target });
     }
-    check_count(current, target)
+    Ok(())
 }
 
 #[cfg(test)]

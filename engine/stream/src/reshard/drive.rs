@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use weir_protocol::model::{Offset, ShardId, ShardIndex, StreamId, StreamName};
 use weir_reactor::{Lane, Reactor, oneshot};
 
-use super::{NoStandstill, Reshard, Round};
+use super::{NoStandstill, Reshard, ReshardRules, Round};
 use crate::catalog::control::{ControlRequest, NextRound, RoundEnd};
 use crate::cross_core::CoreRequest;
 use crate::engine::Engine;
@@ -30,11 +30,13 @@ impl<R: Reactor> Engine<R> {
         &self,
         name: &StreamName,
         reshard: Reshard,
+        rules: ReshardRules,
     ) -> Result<Arc<Stream>, ControlError> {
         let (name, now) = (name.clone(), self.wall());
         let asked = move |answer| ControlRequest::Reshard {
             name,
             reshard,
+            rules,
             now,
             answer,
         };

@@ -15,6 +15,6 @@ mod forget;
 mod plan;
 mod standstill;
 
-pub use plan::Reshard;
+pub use plan::{Reshard, ReshardRules};
 pub(crate) use plan::{Round, join, next_round, shards_created};
 pub(crate) use standstill::NoStandstill;

@@ -33,6 +33,16 @@ pub enum Reshard {
     },
 }
 
+/// Whose rules a change of shards keeps, beside those that hold for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReshardRules {
+    /// AWS's: not for on-demand streams, a count at most doubles and at least halves, and only so
+    /// often a day.
+    Aws,
+    /// The operator's, who owns the machine: none.
+    Operator,
+}
+
 /// One step of a reshard: all its parents close at one moment, all its children open at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Round {

@@ -14,7 +14,7 @@ use super::{Server, asked, batch, create, machine, name, options};
 use crate::boot::open_in;
 use crate::engine::Engine;
 use crate::request::{Change, ConsumerKey, ConsumersOnDelete};
-use crate::reshard::Reshard;
+use crate::reshard::{Reshard, ReshardRules};
 use crate::settings::Tags;
 use crate::stream::Stream;
 use crate::subscription::Subscriber;
@@ -58,7 +58,8 @@ fn a_change_is_seen_through_although_its_asker_went_away() {
         begin_and_go(one.create_stream(asked("logs", 2, StreamMode::Provisioned))).await;
         until(two, is_active).await;
 
-        begin_and_go(two.reshard_stream(&logs, Reshard::Count { target: 4 })).await;
+        begin_and_go(two.reshard_stream(&logs, Reshard::Count { target: 4 }, ReshardRules::Aws))
+            .await;
         until(one, |stream| {
             is_active(stream) && stream.unwrap().open_shards().count() == 4
         })
@@ -151,7 +152,7 @@ fn states_end_although_the_catalog_takes_no_writes_for_a_while() {
         fails_for_a_while().await;
         until(two, is_active).await;
         // To the count that it has: over at once, which has to be written.
-        one.reshard_stream(&logs, Reshard::Count { target: 2 })
+        one.reshard_stream(&logs, Reshard::Count { target: 2 }, ReshardRules::Aws)
             .await
             .unwrap();
         fails_for_a_while().await;
@@ -185,7 +186,11 @@ fn a_reshard_waits_for_a_log_that_is_being_opened_again() {
         let stored = engine.append(vec![batch(&stream, "k", &["x"])]).await;
         assert!(stored[0].is_err());
         engine
-            .reshard_stream(&stream.name, Reshard::Count { target: 4 })
+            .reshard_stream(
+                &stream.name,
+                Reshard::Count { target: 4 },
+                ReshardRules::Aws,
+            )
             .await
             .unwrap();
         let mut was_failed = false;

@@ -20,7 +20,7 @@ use crate::error::{AppendError, ControlError};
 use crate::folder::QuotaSwitch;
 use crate::homing::retention_of;
 use crate::request::ReadRequest;
-use crate::reshard::Reshard;
+use crate::reshard::{Reshard, ReshardRules};
 use crate::stream::{Shard, Stream};
 
 /// A record of the story: which of its key's records it is.
@@ -315,7 +315,10 @@ async fn reshard(engines: Vec<Engine<SimReactor>>, judge: Rc<RefCell<Judge>>) {
                 }
             }
         };
-        match engine.reshard_stream(&stream.name, asked).await {
+        match engine
+            .reshard_stream(&stream.name, asked, ReshardRules::Aws)
+            .await
+        {
             Ok(stream) if stream.status != StreamStatus::Updating => {
                 judge.borrow_mut().fail("a reshard began unseen".to_owned());
             }
@@ -506,7 +509,10 @@ fn closed_shards_keep_their_part_and_leave_the_map_after_retention() {
             shard: index,
             at: HashKey::new(at),
         };
-        engine.reshard_stream(&stream.name, split).await.unwrap();
+        engine
+            .reshard_stream(&stream.name, split, ReshardRules::Aws)
+            .await
+            .unwrap();
         while present(&engine).status != StreamStatus::Active {
             engine.reactor().sleep(pause).await;
         }

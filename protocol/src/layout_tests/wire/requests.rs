@@ -3,11 +3,12 @@
 use super::super::table::{Part, encoded, part, plain};
 use super::{name, name_parts};
 use crate::model::{
-    Count, Offset, ShardId, ShardIndex, StreamId, StreamMode, StreamQuota, Timestamp,
+    Count, HashKey, Offset, ShardId, ShardIndex, StreamId, StreamMode, StreamQuota, Timestamp,
 };
 use crate::wire::frame::{self, Correlation};
 use crate::wire::request::{
-    CreateRequest, ListRequest, ReadFrom, ReadRequest, Request, SetRequest,
+    CreateRequest, ListRequest, ReadFrom, ReadRequest, Request, ReshardRequest, SetRequest,
+    ShardChange,
 };
 
 fn request(request: &Request<'_>, parts: &[Part]) -> String {
@@ -156,4 +157,65 @@ pub(super) fn set() -> String {
         part("quota; 0: unchanged", [StreamQuota::Aws.code()]),
     ];
     request(&asked, &parts)
+}
+
+fn change(change: ShardChange) -> Request<'static> {
+    Request::Reshard(ReshardRequest {
+        name: name(),
+        change,
+    })
+}
+
+pub(super) fn reshard() -> String {
+    let split = change(ShardChange::Split {
+        shard: ShardIndex(91),
+        at: HashKey::new(92),
+    });
+    let [length, text] = name_parts();
+    let parts = [
+        length,
+        text,
+        part("what becomes of the shards", [1]),
+        part(
+            "split, merge: the shard; count: open shards afterwards",
+            91_u32.to_le_bytes(),
+        ),
+        part("merge: its neighbour; 0 otherwise", 0_u32.to_le_bytes()),
+        part(
+            "split: first hash key of the upper child; 0 otherwise",
+            92_u128.to_le_bytes(),
+        ),
+    ];
+    request(&split, &parts)
+}
+
+pub(super) fn shard_changes() -> String {
+    let row = |(asked, meaning): (ShardChange, &str)| {
+        let mut bytes = Vec::new();
+        change(asked).encode(Correlation(1), &mut bytes);
+        let code = bytes[frame::WIRE_HEADER_BYTES + 2 + name().as_str().len()];
+        vec![code.to_string(), meaning.to_owned()]
+    };
+    let shard = ShardIndex(0);
+    let all = [
+        (
+            ShardChange::Split {
+                shard,
+                at: HashKey::new(0),
+            },
+            "split: the shard becomes two",
+        ),
+        (
+            ShardChange::Merge {
+                shard,
+                adjacent: shard,
+            },
+            "merge: the shard and its neighbour become one",
+        ),
+        (
+            ShardChange::Count { target: 1 },
+            "count: the hash space is divided evenly",
+        ),
+    ];
+    plain(&["code", "what becomes of the shards"], &all.map(row))
 }
