@@ -4,6 +4,7 @@
 //! Ten seconds of it are part of the gate, a minute of `./scripts/test --all`. It ends with a kill
 //! in the middle of a reshard, which the next start takes up.
 
+mod commands;
 mod http;
 
 use std::collections::BTreeMap;

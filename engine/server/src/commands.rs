@@ -33,7 +33,8 @@ enum Command {
   weir serve --data-dir /var/lib/weir --reserve 8GiB --stream logs:4
   weir serve --http 0.0.0.0:4567 --insecure-listen --quota aws --log json")]
     Serve(Box<ServeArguments>),
-    /// Work with streams: create, ls, describe, put, tail, set, delete
+    /// Work with streams: create, ls, describe, put, tail, set, split, merge, scale,
+    /// delete
     #[command(after_help = "Examples:
   weir stream create logs --shards 4
   weir stream put logs --key-regex 'status (\\S+)' /var/log/dpkg.log

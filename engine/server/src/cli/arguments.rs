@@ -7,7 +7,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use weir_protocol::limits::{
     BATCH_RECORDS_MAX, RETENTION_MS_MAX, RETENTION_MS_MIN, STREAM_SHARDS_MAX,
 };
-use weir_protocol::model::{PartitionKey, ShardIndex, StreamMode, StreamName, StreamQuota};
+use weir_protocol::model::{
+    HashKey, PartitionKey, ShardIndex, StreamMode, StreamName, StreamQuota,
+};
 
 use crate::units;
 
@@ -56,6 +58,33 @@ pub(crate) enum StreamCommand {
   weir stream set logs --mode provisioned --retain-bytes none
   weir stream set logs --quota off")]
     Set(Set),
+    /// Split a shard in two
+    #[command(
+        long_about = SPLIT_ABOUT,
+        after_help = "Examples:
+  weir stream split logs shardId-000000000000
+  weir stream split logs 2 --at 85070591730234615865843651857942052864
+  weir stream split logs 0 --wait 0s --output json"
+    )]
+    Split(Split),
+    /// Merge two neighbouring shards into one
+    #[command(
+        long_about = MERGE_ABOUT,
+        after_help = "Examples:
+  weir stream merge logs shardId-000000000002 shardId-000000000003
+  weir stream merge logs 2 3
+  weir stream merge logs 2 3 --output json"
+    )]
+    Merge(Merge),
+    /// Divide a stream evenly among another number of shards
+    #[command(
+        long_about = SCALE_ABOUT,
+        after_help = "Examples:
+  weir stream scale logs --shards 16
+  weir stream scale logs --shards 1 --wait 5m
+  weir stream scale logs --shards 6 --output json"
+    )]
+    Scale(Scale),
     /// Delete a stream and its records
     #[command(after_help = "Examples:
   weir stream delete logs
@@ -90,6 +119,26 @@ always in order within a shard.
 Text output is each record's data and a newline, byte for byte. Without --follow it ends at what \
 was there when it began. Ctrl-C and a closed pipe end it cleanly; with --follow it ends with code 1 \
 when the server goes away.";
+
+const SPLIT_ABOUT: &str = "\
+Split a shard in two: keys below --at stay in the lower child, the others go to the upper one.
+
+The shard closes and keeps its records; its two children take what comes from then on. Writers and \
+readers go on meanwhile, and every key keeps its order for those who read parents before children. \
+Waits until the stream is ACTIVE again and prints its shards.";
+
+const MERGE_ABOUT: &str = "\
+Merge two neighbouring shards into one: the keys of both go to their child.
+
+Both shards close and keep their records. Waits until the stream is ACTIVE again and prints its \
+shards.";
+
+const SCALE_ABOUT: &str = "\
+Divide a stream evenly among another number of shards, by splits and merges in as many rounds as it \
+takes: one for twice or half as many, about as many as the number's logarithm for others.
+
+Shards that close keep their records until retention has passed. Waits until the stream is ACTIVE \
+again and prints its shards.";
 
 /// The server.
 #[derive(Debug, Args)]
@@ -236,6 +285,70 @@ fn size_or_none(text: &str) -> Result<u64, units::UnitError> {
     } else {
         units::size(text)
     }
+}
+
+/// A change of shards: how long to wait for it, and how to print what came of it.
+#[derive(Debug, Args)]
+pub(crate) struct ChangeArguments {
+    /// How long to wait until the stream is ACTIVE again; 0s for not at all
+    #[arg(long, value_parser = units::duration, default_value = "60s", value_name = "TIME")]
+    pub wait: Duration,
+    #[command(flatten)]
+    pub show: OutputArguments,
+}
+
+/// `weir stream split`.
+#[derive(Debug, Args)]
+pub(crate) struct Split {
+    /// The stream
+    #[arg(value_parser = StreamName::new)]
+    pub name: StreamName,
+    /// The shard, for example shardId-000000000000 or 0
+    #[arg(value_parser = shard_index)]
+    pub shard: ShardIndex,
+    /// First hash key of the upper child, in decimal [default: the middle]
+    #[arg(long, value_parser = hash_key, value_name = "HASHKEY")]
+    pub at: Option<HashKey>,
+    #[command(flatten)]
+    pub change: ChangeArguments,
+}
+
+/// `weir stream merge`.
+#[derive(Debug, Args)]
+pub(crate) struct Merge {
+    /// The stream
+    #[arg(value_parser = StreamName::new)]
+    pub name: StreamName,
+    /// One shard, for example shardId-000000000000 or 0
+    #[arg(value_parser = shard_index)]
+    pub shard: ShardIndex,
+    /// Its neighbour, whose hash keys end or begin where its own begin or end
+    #[arg(value_parser = shard_index)]
+    pub adjacent: ShardIndex,
+    #[command(flatten)]
+    pub change: ChangeArguments,
+}
+
+/// `weir stream scale`.
+#[derive(Debug, Args)]
+pub(crate) struct Scale {
+    /// The stream
+    #[arg(value_parser = StreamName::new)]
+    pub name: StreamName,
+    /// How many open shards it shall have
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(STREAM_SHARDS_MAX)))]
+    pub shards: u32,
+    #[command(flatten)]
+    pub change: ChangeArguments,
+}
+
+fn hash_key(text: &str) -> Result<HashKey, String> {
+    HashKey::parse_decimal(text).map_err(|_| {
+        format!(
+            "\"{text}\" is not a hash key: expected a decimal number from 0 to {}",
+            HashKey::MAX
+        )
+    })
 }
 
 /// A stream's name and nothing else.

@@ -24,6 +24,8 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a stream may stay CREATING before a command gives up on it.
 const ACTIVE_PATIENCE: Duration = Duration::from_secs(30);
 const ACTIVE_LOOK: Duration = Duration::from_millis(5);
+/// Between two looks at a change that takes longer.
+const SETTLED_LOOK_MAX: Duration = Duration::from_millis(200);
 const RECEIVE_BYTES: usize = 256 * 1024;
 
 /// Connects to `server` ("host:port").
@@ -266,6 +268,27 @@ impl Client {
                     )));
                 }
             }
+        }
+    }
+
+    /// Asks for the stream until it is ACTIVE, for `patience` at most; what it is by then.
+    pub(crate) fn describe_settled(
+        &mut self,
+        name: &StreamName,
+        patience: Duration,
+    ) -> Result<StreamDescription, Failure> {
+        let give_up = clock::now() + patience;
+        let mut pause = ACTIVE_LOOK;
+        loop {
+            let stream = self.describe(name)?;
+            let left = give_up.saturating_duration_since(clock::now());
+            if stream.status == StreamStatus::Active || left.is_zero() {
+                return Ok(stream);
+            }
+            // The server sends no event for this. A change takes milliseconds, one in many rounds
+            // seconds.
+            std::thread::park_timeout(pause.min(left));
+            pause = (2 * pause).min(SETTLED_LOOK_MAX);
         }
     }
 

@@ -86,7 +86,8 @@ pub(crate) fn list(arguments: &OutputArguments) -> Result<(), Failure> {
     }
 }
 
-fn show(stream: &StreamDescription, arguments: &OutputArguments) -> Result<(), Failure> {
+/// Prints a stream and its shards.
+pub(super) fn show(stream: &StreamDescription, arguments: &OutputArguments) -> Result<(), Failure> {
     match arguments.output {
         Output::Json => print(&format!("{}\n", description_json(stream))),
         Output::Text => print(&description_text(stream)),
@@ -115,6 +116,16 @@ fn quota_words(quota: StreamQuota) -> &'static str {
     match quota {
         StreamQuota::Server => "as the server is told",
         quota => quota.word(),
+    }
+}
+
+/// Open shards, and closed ones if there are any: their records are kept until retention has passed.
+fn shard_counts(stream: &StreamDescription) -> String {
+    let closed = stream.shards.iter().filter(|shard| shard.closed).count();
+    let open = show_count((stream.shards.len() - closed) as u64);
+    match closed {
+        0 => open,
+        closed => format!("{open} open, {} closed", show_count(closed as u64)),
     }
 }
 
@@ -163,7 +174,7 @@ fn description_text(stream: &StreamDescription) -> String {
         kept(stream),
         show_size(u64::from(stream.record_bytes_max)),
         calendar(stream.created),
-        show_count(stream.shards.len() as u64),
+        shard_counts(stream),
     );
     let _ = writeln!(
         out,

@@ -11,6 +11,7 @@ pub(crate) mod failure;
 mod interrupt;
 mod lines;
 mod put;
+mod reshard;
 mod tail;
 
 use arguments::StreamCommand;
@@ -25,6 +26,9 @@ pub(crate) fn run(command: &StreamCommand) -> Result<(), Failure> {
         StreamCommand::Put(arguments) => put::run(arguments),
         StreamCommand::Tail(arguments) => tail::run(arguments),
         StreamCommand::Set(arguments) => control::set(arguments),
+        StreamCommand::Split(arguments) => reshard::split(arguments),
+        StreamCommand::Merge(arguments) => reshard::merge(arguments),
+        StreamCommand::Scale(arguments) => reshard::scale(arguments),
         StreamCommand::Delete(arguments) => control::delete(arguments),
     }
 }
