@@ -15,6 +15,7 @@ use crate::http::{Ceiling, EventBody};
 use crate::identity::Identity;
 use crate::member::Members;
 use crate::model::Ground;
+use crate::read_budget::{Permit, ReadBudget};
 use crate::seal::Seal;
 use crate::stream_reference::StreamReference;
 use crate::writer::Writer;
@@ -23,6 +24,8 @@ use crate::writer::Writer;
 pub(crate) enum Reply {
     /// A document, or nothing.
     Body(Vec<u8>),
+    /// A document of records, and the memory they were allowed.
+    Records(Vec<u8>, Permit),
     /// A stream of events.
     Events(EventBody),
 }
@@ -38,6 +41,8 @@ pub(crate) struct Call<'c, R: Reactor> {
     pub(crate) encoding: Encoding,
     /// What bodies may hold.
     pub(crate) ceiling: &'c Rc<Ceiling>,
+    /// What records on their way out may hold.
+    pub(crate) budget: &'c Rc<ReadBudget>,
 }
 
 impl<R: Reactor> Call<'_, R> {

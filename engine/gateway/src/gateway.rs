@@ -26,6 +26,7 @@ use crate::http::{
 use crate::identity::{Authentication, Gatekeeper, Identity};
 use crate::member::Members;
 use crate::model::Operation;
+use crate::read_budget::ReadBudget;
 use crate::scan;
 use crate::seal::Seal;
 use crate::sigv4::KeyRing;
@@ -54,6 +55,9 @@ pub struct GatewaySettings {
     /// Bytes of requests and answers that one core may hold; at least 32 MiB are allowed, so that
     /// the longest call always fits. At the ceiling a request is answered with a retryable 500.
     pub body_bytes_max: usize,
+    /// Bytes of records on their way to clients that one core may hold; at least 8 MiB are allowed.
+    /// While much of it is taken answers are smaller, and in the end they wait.
+    pub record_bytes_max: usize,
 }
 
 impl Default for GatewaySettings {
@@ -63,6 +67,7 @@ impl Default for GatewaySettings {
             region: "us-east-1".to_owned(),
             authentication: Authentication::default(),
             body_bytes_max: 256 * 1024 * 1024,
+            record_bytes_max: 256 * 1024 * 1024,
         }
     }
 }
@@ -86,6 +91,7 @@ struct Shared<R: Reactor> {
     seal: Seal,
     ids: Ids,
     ceiling: Rc<Ceiling>,
+    budget: Rc<ReadBudget>,
     /// The `Date` header and the second it is for.
     date: RefCell<(u64, HeaderValue)>,
 }
@@ -94,6 +100,7 @@ impl<R: Reactor> Gateway<R> {
     /// The gateway in front of this core's engine.
     pub fn new(engine: Engine<R>, settings: GatewaySettings) -> Self {
         const LEAST: usize = 32 * 1024 * 1024;
+        const RECORDS_LEAST: usize = 8 * 1024 * 1024;
         let seal = Seal::new(&engine.seal_key());
         let ids = Ids::new(engine.reactor().random());
         let default = Identity {
@@ -103,6 +110,7 @@ impl<R: Reactor> Gateway<R> {
         Self {
             shared: Rc::new(Shared {
                 ceiling: Ceiling::new(settings.body_bytes_max.max(LEAST), engine.spares().clone()),
+                budget: ReadBudget::new(settings.record_bytes_max.max(RECORDS_LEAST)),
                 engine,
                 gatekeeper: Gatekeeper::new(settings.authentication, default),
                 seal,
@@ -146,8 +154,15 @@ impl Answer {
     fn document(encoding: Encoding, status: u16, body: Vec<u8>) -> Self {
         Self {
             status: StatusCode::from_u16(status).expect("statuses are constants"),
+            ..Self::records(encoding, Reply::Body(body))
+        }
+    }
+
+    fn records(encoding: Encoding, body: Reply) -> Self {
+        Self {
+            status: StatusCode::OK,
             content_type: Some(encoding.content_type()),
-            body: Reply::Body(body),
+            body,
             close: false,
         }
     }
@@ -287,6 +302,7 @@ impl<R: Reactor> Shared<R> {
             identity,
             encoding,
             ceiling: &self.ceiling,
+            budget: &self.budget,
         }
     }
 
@@ -295,6 +311,10 @@ impl<R: Reactor> Shared<R> {
         let id = |text: &[u8]| HeaderValue::from_bytes(text).expect("ids are plain ASCII");
         let body = match answer.body {
             Reply::Body(bytes) => AnswerBody::Whole(LeasedBody::new(bytes, &self.ceiling)),
+            Reply::Records(bytes, permit) => {
+                let spares = self.engine.spares();
+                AnswerBody::Whole(LeasedBody::of_records(bytes, permit, spares))
+            }
             Reply::Events(events) => AnswerBody::Events(events),
         };
         let mut response = Response::new(body);
@@ -330,7 +350,8 @@ impl<R: Reactor> Shared<R> {
 fn finish(operation: Operation, encoding: Encoding, result: Result<Reply, ServiceError>) -> Answer {
     match result {
         Ok(Reply::Body(body)) => Answer::document(encoding, 200, body),
-        Ok(events) => Answer::events(events),
+        Ok(body @ Reply::Records(..)) => Answer::records(encoding, body),
+        Ok(events @ Reply::Events(_)) => Answer::events(events),
         Err(error) => {
             if error.kind == ErrorKind::InternalFailure {
                 let text = error.text.as_deref().unwrap_or_default();

@@ -27,6 +27,7 @@ mod member;
 mod model;
 mod named_consumer;
 mod page;
+mod read_budget;
 mod resource;
 mod scan;
 mod seal;

@@ -29,7 +29,10 @@ impl Operation {
             Self::DeleteStream => action::delete_stream::answer(call, members).await,
             Self::DescribeStream => action::describe_stream::answer(call, members),
             Self::DescribeStreamSummary => action::describe_stream_summary::answer(call, members),
-            Self::GetRecords => action::get_records::answer(call, members).await,
+            Self::GetRecords => {
+                let page = action::get_records::answer(call, members).await;
+                return page.map(|(bytes, permit)| Reply::Records(bytes, permit));
+            }
             Self::GetShardIterator => action::get_shard_iterator::answer(call, members).await,
             Self::ListShards => action::list_shards::answer(call, members),
             Self::ListStreams => action::list_streams::answer(call, members),

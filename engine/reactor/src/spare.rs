@@ -1,6 +1,7 @@
 //! Buffers that are used again: what a core's requests and answers are read into and written to.
 //!
-//! Owns: how many are kept, and of which sizes. Never: how much may be in use; callers count that.
+//! Owns: how many bytes of them are kept, of which sizes, and for how long. Never: how much may be
+//! in use; callers count that.
 //!
 //! A buffer of a megabyte fresh from the allocator costs a page fault for every 4 KiB of it, more
 //! than all that is done with the bytes. These have been touched before.
@@ -8,67 +9,134 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 
-/// Capacities kept, in bytes, and how many buffers of each: 92 MiB in all, and never twice that,
-/// since a buffer may be up to twice as large as its shelf says.
-const SHELVES: [(usize, usize); 4] = [
-    (64 * 1024, 64),
-    (256 * 1024, 32),
-    (1024 * 1024, 16),
-    (16 * 1024 * 1024, 4),
-];
+/// Capacity of the first shelf's buffers in bytes; each shelf's are twice as large as those of the
+/// one before, so that a buffer is never more than twice what was asked for.
+const SHELF_BYTES_MIN: usize = 64 * 1024;
+/// The last one's are 16 MiB: the longest body, and the longest answer.
+const SHELVES: usize = 9;
+/// Buffers that one shelf keeps at most; the bytes of all are bounded apart.
+const SHELF_COUNT_MAX: usize = 64;
 /// Less than this is left to the allocator.
 const LENT_BYTES_MIN: usize = 16 * 1024;
+/// Bytes kept where nobody says how many.
+const KEPT_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
 
 /// One core's spare buffers. A clone is the same; a buffer may end its life on another core.
 #[derive(Clone)]
 pub struct Spares {
-    shelves: Arc<[ArrayQueue<Vec<u8>>; SHELVES.len()]>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    shelves: [Shelf; SHELVES],
+    /// Bytes on all shelves.
+    kept: AtomicUsize,
+    kept_max: usize,
+}
+
+struct Shelf {
+    buffers: ArrayQueue<Vec<u8>>,
+    /// The fewest that lay here since the last look: so many are not needed.
+    fewest: AtomicUsize,
+}
+
+const fn shelf_bytes(shelf: usize) -> usize {
+    SHELF_BYTES_MIN << shelf
 }
 
 impl fmt::Debug for Spares {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list()
-            .entries(self.shelves.iter().map(ArrayQueue::len))
-            .finish()
+        f.debug_struct("Spares")
+            .field("kept_bytes", &self.kept_bytes())
+            .field("kept_max", &self.shared.kept_max)
+            .finish_non_exhaustive()
     }
 }
 
 impl Default for Spares {
     fn default() -> Self {
-        Self {
-            shelves: Arc::new(SHELVES.map(|(_, count)| ArrayQueue::new(count))),
-        }
+        Self::new(KEPT_BYTES_DEFAULT)
     }
 }
 
 impl Spares {
-    /// An empty buffer with room for at least `bytes`.
+    /// Shelves that keep up to `kept_max` bytes; buffers that come back beyond that are freed.
+    pub fn new(kept_max: usize) -> Self {
+        let shelf = |_| Shelf {
+            buffers: ArrayQueue::new(SHELF_COUNT_MAX),
+            fewest: AtomicUsize::new(0),
+        };
+        Self {
+            shared: Arc::new(Shared {
+                shelves: std::array::from_fn(shelf),
+                kept: AtomicUsize::new(0),
+                kept_max,
+            }),
+        }
+    }
+
+    /// Bytes that lie on the shelves and are not in use.
+    pub fn kept_bytes(&self) -> usize {
+        self.shared.kept.load(Ordering::Relaxed)
+    }
+
+    /// An empty buffer with room for at least `bytes`, and for at most twice that or 64 KiB.
     pub fn take(&self, bytes: usize) -> Vec<u8> {
-        let fits = |(capacity, _): &(usize, usize)| *capacity >= bytes;
+        let fits = |shelf: &usize| shelf_bytes(*shelf) >= bytes;
         if bytes < LENT_BYTES_MIN {
             return Vec::with_capacity(bytes);
         }
-        let Some(shelf) = SHELVES.iter().position(fits) else {
+        let Some(at) = (0..SHELVES).find(fits) else {
             return Vec::with_capacity(bytes);
         };
-        self.shelves[shelf]
-            .pop()
-            .unwrap_or_else(|| Vec::with_capacity(SHELVES[shelf].0))
+        let shelf = &self.shared.shelves[at];
+        match shelf.buffers.pop() {
+            Some(buffer) => {
+                shelf
+                    .fewest
+                    .fetch_min(shelf.buffers.len(), Ordering::Relaxed);
+                self.forget(buffer.capacity());
+                buffer
+            }
+            None => Vec::with_capacity(shelf_bytes(at)),
+        }
     }
 
     /// Takes a buffer back, whoever made it; its bytes are forgotten.
     pub fn give(&self, mut buffer: Vec<u8>) {
         let room = buffer.capacity();
-        let fits = |(capacity, _): &(usize, usize)| *capacity <= room;
-        if let Some(shelf) = SHELVES.iter().rposition(fits)
-            && room <= 2 * SHELVES[shelf].0
-        {
-            buffer.clear();
-            // A full shelf drops it.
-            self.shelves[shelf].push(buffer).ok();
+        let Some(at) = (0..SHELVES).rfind(|shelf| shelf_bytes(*shelf) <= room) else {
+            return;
+        };
+        if room >= 2 * shelf_bytes(at) {
+            return;
+        }
+        let kept = self.shared.kept.fetch_add(room, Ordering::Relaxed) + room;
+        buffer.clear();
+        if kept > self.shared.kept_max || self.shared.shelves[at].buffers.push(buffer).is_err() {
+            self.forget(room);
+        }
+    }
+
+    fn forget(&self, bytes: usize) {
+        let kept = self.shared.kept.fetch_sub(bytes, Ordering::Relaxed);
+        assert!(kept >= bytes, "a buffer leaves its shelf once");
+    }
+
+    /// Frees the buffers that nobody needed since the last call.
+    pub fn let_go_of_unused(&self) {
+        for shelf in &self.shared.shelves {
+            for _ in 0..shelf.fewest.load(Ordering::Relaxed) {
+                let Some(buffer) = shelf.buffers.pop() else {
+                    break;
+                };
+                self.forget(buffer.capacity());
+            }
+            shelf.fewest.store(shelf.buffers.len(), Ordering::Relaxed);
         }
     }
 
@@ -151,12 +219,33 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let spares = Spares::default();
+        let spares = Spares::new(40 * 1024 * 1024);
         for _ in 0..1_000 {
             spares.give(Vec::with_capacity(64 * 1024));
             spares.give(Vec::with_capacity(20 * 1024 * 1024));
         }
-        let kept: usize = spares.shelves.iter().map(ArrayQueue::len).sum();
-        assert_eq!(kept, 64 + 4);
+        let kept = SHELF_COUNT_MAX * 64 * 1024 + 20 * 1024 * 1024;
+        assert_eq!(spares.kept_bytes(), kept);
+        let taken = spares.take(16 * 1024 * 1024);
+        assert_eq!(spares.kept_bytes(), kept - taken.capacity());
+    }
+
+    #[test]
+    fn what_is_not_needed_is_given_back() {
+        let spares = Spares::default();
+        let in_use: Vec<_> = (0..5).map(|_| spares.lend(1_000_000)).collect();
+        drop(in_use);
+        let kept = spares.kept_bytes();
+        // They were needed a moment ago.
+        spares.let_go_of_unused();
+        assert_eq!(spares.kept_bytes(), kept);
+        // Two at a time were since.
+        for _ in 0..10 {
+            drop((spares.lend(1_000_000), spares.lend(1_000_000)));
+        }
+        spares.let_go_of_unused();
+        assert_eq!(spares.kept_bytes(), kept / 5 * 2);
+        spares.let_go_of_unused();
+        assert_eq!(spares.kept_bytes(), 0);
     }
 }

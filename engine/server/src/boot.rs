@@ -263,6 +263,7 @@ impl Server {
             region: options.region.clone(),
             authentication: face.authentication,
             body_bytes_max: (options.memory_bytes / 8) as usize / seeds.len(),
+            record_bytes_max: (options.memory_bytes / 8) as usize / seeds.len(),
         };
         let mut started = Vec::new();
         let mut launches = Vec::new();

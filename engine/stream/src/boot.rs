@@ -149,6 +149,7 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
             seal_key,
             expiry,
             held_bytes_max: (share(options, 8)).max(32 * MIB as usize),
+            spare_bytes_max: share(options, 16).max(4 * MIB as usize),
             subscription_times: SubscriptionTimes::default(),
         });
     }

@@ -35,6 +35,8 @@ pub(crate) enum CoreRequest {
     },
     Read {
         request: ReadRequest,
+        /// A longer batch is not copied.
+        longest: usize,
         answer: Reply<Result<ReadOwned, ReadError>>,
     },
     /// A poller was given bytes of a shard.
@@ -204,9 +206,11 @@ impl<R: Reactor> Engine<R> {
                 CoreRequest::Append { batches, answer } => {
                     answer.send(engine.append_all_here(batches).await);
                 }
-                CoreRequest::Read { request, answer } => {
-                    answer.send(engine.read_owned_here(&request).await);
-                }
+                CoreRequest::Read {
+                    request,
+                    longest,
+                    answer,
+                } => answer.send(engine.read_owned_here(&request, longest).await),
                 CoreRequest::Seek {
                     shard,
                     from,
@@ -262,12 +266,14 @@ impl<R: Reactor> Engine<R> {
         &self,
         owner: u32,
         request: ReadRequest,
+        longest: usize,
     ) -> Result<ReadOwned, ReadError> {
         let (answer, wait) = oneshot();
-        let sent = self
-            .address(owner)
-            .requests
-            .send(CoreRequest::Read { request, answer });
+        let sent = self.address(owner).requests.send(CoreRequest::Read {
+            request,
+            longest,
+            answer,
+        });
         if sent.is_err() {
             return Err(ReadError::Overloaded);
         }

@@ -31,6 +31,8 @@ use crate::subscription::register::{Register, Ticket};
 
 /// How often expiry is looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// Buffers that nobody needed for so many ticks are freed.
+const TICKS_PER_LOOK_AT_SPARES: u32 = 10;
 /// How many ticks the catalog's note of the expiry clock may be old.
 const TICKS_PER_NOTE: u32 = 10;
 
@@ -178,7 +180,7 @@ impl<R: Reactor> Engine<R> {
             expiry: RefCell::new(expiry),
             held_bytes: Cell::new(0),
             held_bytes_max: seed.held_bytes_max,
-            spares: Spares::default(),
+            spares: Spares::new(seed.spare_bytes_max),
             in_progress: Cell::new(0),
             stopping: Cell::new(false),
             subscriptions: RefCell::new(Register::new(seed.subscription_times)),
@@ -349,6 +351,9 @@ impl<R: Reactor> Engine<R> {
                 engine.inner.log.expire(expiry);
                 let now = engine.monotonic();
                 engine.with_subscriptions(|all| all.sweep(now));
+                if ticks.is_multiple_of(TICKS_PER_LOOK_AT_SPARES) {
+                    engine.spares().let_go_of_unused();
+                }
                 if ticks.is_multiple_of(TICKS_PER_NOTE) {
                     engine.note_expiry();
                 }

@@ -187,6 +187,14 @@ pub enum ReadError {
     /// The owning core has more waiting than it may hold.
     #[error("the server has no memory left for this request now")]
     Overloaded,
+    /// The next batch is longer than the asker has room for.
+    #[error("the next batch of shard {shard} has {bytes} bytes")]
+    LongBatch {
+        /// The shard.
+        shard: ShardId,
+        /// How long it is.
+        bytes: usize,
+    },
     /// The bytes asked for are damaged on disk.
     #[error("shard {shard} is damaged: {text}")]
     Damaged {
@@ -217,7 +225,7 @@ impl ReadError {
             Self::ShardNotFound { .. } => ErrorCode::ShardNotFound,
             Self::NotOwner { .. } => ErrorCode::NotOwner,
             Self::Throttled { .. } => ErrorCode::Throttled,
-            Self::Overloaded => ErrorCode::Overloaded,
+            Self::Overloaded | Self::LongBatch { .. } => ErrorCode::Overloaded,
             Self::Damaged { .. } => ErrorCode::Damaged,
             Self::Io { .. } => ErrorCode::Internal,
             Self::Stopping => ErrorCode::Stopping,

@@ -88,6 +88,7 @@ pub struct CoreSeed {
     pub(crate) seal_key: [u8; 32],
     pub(crate) expiry: Option<ExpiryAccount>,
     pub(crate) held_bytes_max: usize,
+    pub(crate) spare_bytes_max: usize,
     pub(crate) subscription_times: SubscriptionTimes,
 }
 

@@ -89,29 +89,39 @@ impl<R: Reactor> Engine<R> {
         }
     }
 
-    /// Reads a shard of this core and copies what was found.
+    /// Reads a shard of this core and copies what was found, unless that is too long.
     pub(crate) async fn read_owned_here(
         &self,
         request: &ReadRequest,
+        longest: usize,
     ) -> Result<ReadOwned, ReadError> {
-        Ok(self.read_here(request).await?.into_owned())
+        let read = self.read_here(request).await?;
+        Ok(read.no_longer_than(request.shard, longest)?.into_owned())
     }
 
     /// Reads any shard.
     pub async fn read(&self, request: ReadRequest) -> Result<ReadOwned, ReadError> {
         match self.reader_of(request.shard)? {
-            owner if owner == self.core() => self.read_owned_here(&request).await,
-            owner => self.read_there(owner, request).await,
+            owner if owner == self.core() => self.read_owned_here(&request, usize::MAX).await,
+            owner => self.read_there(owner, request, usize::MAX).await,
         }
     }
 
-    /// Reads any shard, without a copy if it is this core's. At the end of a shard
-    /// [`Engine::streams`] has its children.
-    pub async fn read_in_place(&self, request: ReadRequest) -> Result<ReadAnswer<R>, ReadError> {
+    /// Reads any shard, without a copy if it is this core's. A batch of more than `longest` bytes
+    /// is refused as [`ReadError::LongBatch`]: the caller makes room for it and asks again. At the
+    /// end of a shard [`Engine::streams`] has its children.
+    pub async fn read_in_place(
+        &self,
+        request: ReadRequest,
+        longest: usize,
+    ) -> Result<ReadAnswer<R>, ReadError> {
         let shard = request.shard;
         let read = match self.reader_of(shard)? {
-            owner if owner == self.core() => ReadAnswer::Here(self.read_here(&request).await?),
-            owner => ReadAnswer::There(self.read_there(owner, request).await?),
+            owner if owner == self.core() => {
+                let read = self.read_here(&request).await?;
+                ReadAnswer::Here(read.no_longer_than(shard, longest)?)
+            }
+            owner => ReadAnswer::There(self.read_there(owner, request, longest).await?),
         };
         if read.at_end() {
             self.knows_end_of(shard).await;

@@ -10,6 +10,7 @@ use weir_protocol::model::{
 use weir_protocol::wire::request::ReadFrom;
 use weir_reactor::Reactor;
 
+use crate::error::ReadError;
 use crate::settings::{RecordDistribution, ShardMetrics, StreamSettings, Tags};
 use crate::stream::Stream;
 
@@ -66,6 +67,15 @@ pub struct ReadHere<R: Reactor> {
 }
 
 impl<R: Reactor> ReadHere<R> {
+    /// What was read, if it has at most `longest` bytes.
+    pub(crate) fn no_longer_than(self, shard: ShardId, longest: usize) -> Result<Self, ReadError> {
+        let bytes = self.batches.bytes;
+        if bytes > longest {
+            return Err(ReadError::LongBatch { shard, bytes });
+        }
+        Ok(self)
+    }
+
     /// Copies what was read, and lets go of the log's memory.
     pub(crate) fn into_owned(self) -> ReadOwned {
         let mut bytes = Vec::with_capacity(self.batches.bytes);

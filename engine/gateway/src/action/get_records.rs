@@ -2,16 +2,17 @@
 
 use weir_protocol::batch::BatchError;
 use weir_protocol::limits::MIB;
-use weir_protocol::model::{Offset, Timestamp};
+use weir_protocol::model::{Offset, ShardId, Timestamp};
 use weir_protocol::wire::request::ReadFrom;
 use weir_reactor::Reactor;
-use weir_stream::{ReadRequest, Shard, Stream};
+use weir_stream::{ReadAnswer, ReadError, ReadRequest, Shard, Stream};
 
 use super::record_list::{ListBounds, RecordList, child_shards};
 use crate::call::Call;
 use crate::error::ServiceError;
 use crate::iterator::ShardIterator;
 use crate::member::Members;
+use crate::read_budget::{Permit, Wish};
 use crate::stream_reference::StreamReference;
 use crate::writer::Writer;
 
@@ -22,12 +23,19 @@ const ANSWER_BYTES_MAX: usize = 10 * MIB as usize;
 /// Bytes asked of the log for each record wanted: few records need no 10 MiB of batches.
 const BYTES_PER_RECORD: usize = 16 * 1024;
 const READ_BYTES_MIN: usize = 64 * 1024;
+/// Room asked for at least: a batch of usual length comes whole, however few records are wanted.
+const ROOM_BYTES_MIN: usize = 768 * 1024;
+/// What a record takes in an answer beside its key and data, and the answer beside its records.
+const RECORD_ROOM: usize = 192;
+const PAGE_ROOM: usize = 1024;
+/// What divisions lose.
+const SLACK: usize = 8;
 
 /// Answers the next records, and the iterator behind them.
 pub(crate) async fn answer<R: Reactor>(
     call: Call<'_, R>,
     members: Members<'_>,
-) -> Result<Vec<u8>, ServiceError> {
+) -> Result<(Vec<u8>, Permit), ServiceError> {
     let limit = members.integer("Limit");
     let token = members.text("ShardIterator");
     let limit = limit.map_or(RECORDS_DEFAULT, |limit| limit as usize);
@@ -49,15 +57,8 @@ pub(crate) async fn answer<R: Reactor>(
     let shard = stream.shard(index).ok_or_else(missing)?;
 
     members.refuse_dry_run()?;
-    let wanted = limit.saturating_mul(BYTES_PER_RECORD);
-    let request = ReadRequest {
-        shard: iterator.shard,
-        from: ReadFrom::Offset(iterator.offset),
-        bytes_max: wanted.clamp(READ_BYTES_MIN, ANSWER_BYTES_MAX) as u32,
-        wait_ms: 0,
-        polling: true,
-    };
-    let read = call.engine.read_in_place(request).await.map_err(|error| {
+    let found = read(&call, iterator.shard, iterator.offset, limit).await;
+    let (read, permit, room) = found.map_err(|error| {
         let about = call.about(iterator.name.as_str());
         about.read_refused(index, &error)
     })?;
@@ -67,7 +68,10 @@ pub(crate) async fn answer<R: Reactor>(
         stream: streams.by_id(iterator.shard.stream).unwrap_or(stream),
         shard,
         from: iterator.offset,
-        limit,
+        bounds: ListBounds {
+            records_max: room.records,
+            bytes_max: room.bytes.min(ANSWER_BYTES_MAX),
+        },
         now: call.now(),
     };
     let next = |offset: Offset| {
@@ -77,7 +81,7 @@ pub(crate) async fn answer<R: Reactor>(
         };
         next.seal(call.seal, call.now(), call.ids.next())
     };
-    let out = call.writer(1024 + read.bytes() * 3 / 2);
+    let out = call.writer(PAGE_ROOM + read.bytes().min(ANSWER_BYTES_MAX) * 3 / 2);
     let end = PageEnd {
         next: read.next(),
         behind_ms: read.behind_ms(),
@@ -88,7 +92,67 @@ pub(crate) async fn answer<R: Reactor>(
         ServiceError::internal(format!("shard {index} of {}: {error}", iterator.name))
     })?;
     call.engine.charge_read(iterator.shard, given);
-    Ok(bytes)
+    Ok((bytes, permit))
+}
+
+/// Reads what there is memory for: waits for a permit, and reads what that has room for.
+async fn read<R: Reactor>(
+    call: &Call<'_, R>,
+    shard: ShardId,
+    from: Offset,
+    limit: usize,
+) -> Result<(ReadAnswer<R>, Permit, Room), ReadError> {
+    let wanted = limit.saturating_mul(BYTES_PER_RECORD);
+    let wanted = wanted.clamp(READ_BYTES_MIN, ANSWER_BYTES_MAX);
+    let records = limit.min(RECORDS_DEFAULT);
+    let mut wish = Wish::up_to(permit_bytes(wanted.max(ROOM_BYTES_MIN), records));
+    let mut polling = true;
+    loop {
+        let permit = call.budget.reserve(wish).await;
+        let room = Room::of(permit.bytes(), records);
+        let request = ReadRequest {
+            shard,
+            from: ReadFrom::Offset(from),
+            bytes_max: wanted.min(room.bytes) as u32,
+            wait_ms: 0,
+            polling,
+        };
+        match call.engine.read_in_place(request, room.bytes).await {
+            Ok(read) => return Ok((read, permit, room)),
+            Err(ReadError::LongBatch { bytes, .. }) => {
+                // The call was charged, and is made once more with the room it needs.
+                polling = false;
+                wish = Wish::exactly(permit_bytes(bytes, records));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What a permit must cover for a read of `bytes`: a copy of it, and the answer in JSON. One in
+/// CBOR is shorter.
+fn permit_bytes(bytes: usize, records: usize) -> usize {
+    bytes + bytes.div_ceil(3) * 4 + SLACK + records * RECORD_ROOM + PAGE_ROOM
+}
+
+/// What a permit has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Room {
+    records: usize,
+    /// Of batches that are read, and of keys and data in the answer.
+    bytes: usize,
+}
+
+impl Room {
+    fn of(permitted: usize, records: usize) -> Self {
+        // If many records are wanted and little is permitted, a quarter is for what comes with each.
+        let records = records.min((permitted / 4 / RECORD_ROOM).max(1));
+        let left = permitted.saturating_sub(records * RECORD_ROOM + PAGE_ROOM);
+        Self {
+            records,
+            bytes: left.saturating_sub(3) * 3 / 7,
+        }
+    }
 }
 
 /// What an answer is about.
@@ -96,7 +160,7 @@ struct Page<'p> {
     stream: &'p Stream,
     shard: &'p Shard,
     from: Offset,
-    limit: usize,
+    bounds: ListBounds,
     now: Timestamp,
 }
 
@@ -117,11 +181,7 @@ impl Page<'_> {
         read: PageEnd,
         seal: impl Fn(Offset) -> String,
     ) -> Result<(Vec<u8>, u64), BatchError> {
-        let bounds = ListBounds {
-            records_max: self.limit,
-            bytes_max: ANSWER_BYTES_MAX,
-        };
-        let mut list = RecordList::new(self.stream, self.shard, self.from, bounds);
+        let mut list = RecordList::new(self.stream, self.shard, self.from, self.bounds);
         out.open_map().member("Records").open_list();
         for chunk in chunks {
             list.write(chunk, &mut out)?;
@@ -156,6 +216,13 @@ mod tests {
     use weir_protocol::batch::{BatchBuilder, ProducerMark, stamp};
     use weir_stream::{Closed, ReadOwned};
 
+    fn bounds(records_max: usize) -> ListBounds {
+        ListBounds {
+            records_max,
+            bytes_max: ANSWER_BYTES_MAX,
+        }
+    }
+
     fn json() -> Writer {
         Writer::new(Encoding::Json, 0)
     }
@@ -185,7 +252,7 @@ mod tests {
             stream,
             shard: &stream.shards[0],
             from: Offset::new(from).unwrap(),
-            limit,
+            bounds: bounds(limit),
             now: Timestamp::from_millis(10_000),
         };
         let (bytes, given) = page
@@ -269,6 +336,22 @@ mod tests {
     }
 
     #[test]
+    fn a_permit_has_room_for_what_it_was_asked_for() {
+        for records in [1, 100, RECORDS_DEFAULT] {
+            for bytes in [ROOM_BYTES_MIN, 1_234_567, ANSWER_BYTES_MAX, 13 << 20] {
+                let room = Room::of(permit_bytes(bytes, records), records);
+                assert!(room.bytes >= bytes, "{bytes} {records}: {room:?}");
+            }
+        }
+        // However little it is, it has room for something.
+        let room = Room::of(512 * 1024, RECORDS_DEFAULT);
+        assert!(room.records > 500 && room.bytes > 150_000, "{room:?}");
+        // What is read, and what is written of it, is covered.
+        let text = room.bytes * 4 / 3 + room.records * RECORD_ROOM + PAGE_ROOM;
+        assert!(room.bytes + text <= 512 * 1024);
+    }
+
+    #[test]
     fn what_is_charged_is_what_is_in_the_answer() {
         let stream = example::stream(1);
         let read = read_of(batch(&stream, 0, &["one", "two", "three"], 1_000), 3);
@@ -327,7 +410,7 @@ mod tests {
             stream: &stream,
             shard: &stream.shards[0],
             from: Offset::ZERO,
-            limit: 1,
+            bounds: bounds(1),
             now: Timestamp::ZERO,
         };
         let end = end_of(&read_of(Vec::new(), 1));

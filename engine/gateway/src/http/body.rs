@@ -20,6 +20,8 @@ use hyper::body::{Bytes, Incoming};
 use thiserror::Error;
 use weir_reactor::{Lent, Monotonic, Reactor, Spares};
 
+use crate::read_budget::Permit;
+
 /// Longest body in bytes: a legal call has 10 MiB of records, 13.4 MiB in base64, and its names.
 pub(crate) const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A client that sends nothing of its body for this long is given up.
@@ -137,8 +139,10 @@ pub(crate) async fn collect<R: Reactor>(
     // much and send nothing.
     let announced = hint.exact().map_or(BELIEVED_BYTES, |bytes| bytes as usize);
     let room = announced.min(BELIEVED_BYTES);
-    let mut lease = ceiling.lease(room).ok_or(CollectError::NoMemory)?;
     let mut bytes = ceiling.spares.lend(room);
+    let mut lease = ceiling
+        .lease(bytes.capacity())
+        .ok_or(CollectError::NoMemory)?;
     let began = reactor.monotonic();
     while let Some(frame) = next_frame(body, reactor, began).await? {
         let Ok(data) = frame.into_data() else {
@@ -151,8 +155,10 @@ pub(crate) async fn collect<R: Reactor>(
         if length > bytes.capacity() {
             let room = (bytes.capacity() * 4).min(announced.max(length * 2));
             let room = room.max(length).min(BODY_BYTES_MAX);
-            lease.grow(room).ok_or(CollectError::NoMemory)?;
             let mut larger = ceiling.spares.lend(room);
+            lease
+                .grow(larger.capacity())
+                .ok_or(CollectError::NoMemory)?;
             larger.extend_from_slice(&bytes);
             bytes = larger;
         }
@@ -200,13 +206,13 @@ pub struct LeasedBody {
     bytes: Bytes,
 }
 
-/// An answer's bytes and their lease, dropped together when the last of them is sent.
-struct Leased {
+/// An answer's bytes and what covers them, dropped together when the last of them is sent.
+struct Leased<L> {
     bytes: Lent,
-    _lease: Lease,
+    _lease: L,
 }
 
-impl AsRef<[u8]> for Leased {
+impl<L> AsRef<[u8]> for Leased<L> {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
@@ -223,11 +229,27 @@ impl LeasedBody {
             bytes: leased(bytes, ceiling),
         }
     }
+
+    /// Records, which were counted before they were read.
+    pub(crate) fn of_records(bytes: Vec<u8>, permit: Permit, spares: &Spares) -> Self {
+        Self {
+            bytes: permitted(bytes, permit, spares),
+        }
+    }
+}
+
+/// Bytes that `permit` covers until the last of them is sent.
+pub(crate) fn permitted(bytes: Vec<u8>, mut permit: Permit, spares: &Spares) -> Bytes {
+    permit.cover(bytes.capacity());
+    Bytes::from_owner(Leased {
+        bytes: spares.lend_back(bytes),
+        _lease: permit,
+    })
 }
 
 /// Bytes of an answer that count until the last of them is sent.
 pub(crate) fn leased(bytes: Vec<u8>, ceiling: &Ceiling) -> Bytes {
-    let lease = ceiling.take(bytes.len());
+    let lease = ceiling.take(bytes.capacity());
     Bytes::from_owner(Leased {
         bytes: ceiling.spares.lend_back(bytes),
         _lease: lease,
