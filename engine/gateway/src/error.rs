@@ -2,7 +2,7 @@
 //!
 //! Owns: what a client's SDK decides its retries by. Never: 429, which no Kinesis client knows.
 
-use weir_protocol::model::{ConsumerName, HashKeyRange, ShardIndex, StreamStatus};
+use weir_protocol::model::{ConsumerName, HashKeyRange, ShardIndex, StreamStatus, Timestamp};
 use weir_stream::{AppendError, ControlError, ReadError, SubscribeError, Subscriber};
 
 use crate::encoding::Encoding;
@@ -220,6 +220,18 @@ impl About<'_> {
         ServiceError::new(ErrorKind::ResourceInUse, text)
     }
 
+    /// The same where its tags or its policy are to be changed. AWS words it in two ways.
+    fn consumer_not_changeable(self, consumer: &ConsumerName, created: Timestamp) -> ServiceError {
+        let text = format!(
+            "Consumer {consumer} with creation timestamp {} under stream {} and account {} is not \
+             in ACTIVE status.",
+            created.as_secs(),
+            self.stream,
+            self.account
+        );
+        ServiceError::new(ErrorKind::ResourceInUse, text)
+    }
+
     /// A shard that the consumer has subscribed to already, or again.
     pub(crate) fn subscribed_elsewhere(self, subscriber: &Subscriber) -> ServiceError {
         let text = format!(
@@ -272,9 +284,10 @@ impl About<'_> {
         ServiceError::new(
             ErrorKind::ResourceInUse,
             format!(
-                "Stream {} under account {} has registered consumers, and EnforceConsumerDeletion \
-                 is not set.",
-                self.stream, self.account
+                "DeleteStream can\u{2019}t delete {}:{1} because there are consumers associated with \
+                 this data stream. To delete {1} anyway, set the EnforceConsumerDeletion parameter \
+                 to true to force the deletion of all the consumers that are associated with it.",
+                self.account, self.stream
             ),
         )
     }
@@ -288,6 +301,16 @@ impl About<'_> {
                 self.stream, self.account
             ),
         )
+    }
+
+    /// A provisioned stream that is to find the shards of its records by itself. AWS's words are not
+    /// known, only the kind.
+    fn provisioned_spread(self) -> ServiceError {
+        ServiceError::invalid_argument(format!(
+            "RecordDistributionStrategy AUTO needs ON_DEMAND mode. Stream {} under account {} is in \
+             Provisioned mode.",
+            self.stream, self.account
+        ))
     }
 
     /// AWS's own number, whatever the limit.
@@ -391,6 +414,10 @@ impl About<'_> {
             ControlError::TooManyTags { .. } => self.too_many_tags(),
             ControlError::NotOnDemand { .. } => self.provisioned(),
             ControlError::HasConsumers { .. } => self.has_consumers(),
+            ControlError::ConsumerNotActive {
+                consumer, created, ..
+            } => self.consumer_not_changeable(consumer, *created),
+            ControlError::ProvisionedSpread { .. } => self.provisioned_spread(),
             ControlError::ConsumerExists { consumer, .. } => self.consumer_exists(consumer),
             ControlError::ConsumerNotFound { consumer, .. } => {
                 self.consumer_not_found(consumer.as_str())

@@ -1,10 +1,11 @@
 //! The AWS session over a real socket, real cores and a real disk, with a client of its own.
 //!
 //! Contents: `rig` (server and client), `aws` (what a user does), `bad` (what a broken client does),
-//! `cbor` (the same in CBOR), `refusals` (every refusal of every operation), `records` (what a record
-//! may be, by its stream), `recreated` (another stream under an old name), `reshard` (shards that are
-//! split and merged), `settings` (tags, consumers and stored settings), `subscriber`, `fan_out`,
-//! `fan_out_http2`, `fan_out_reshard` and `fan_out_speed` (SubscribeToShard).
+//! `cbor` (the same in CBOR), `cases` and `refusals` (every refusal of every operation, by tables),
+//! `records` (what a record may be, by its stream), `recreated` (another stream under an old name),
+//! `reshard` (shards that are split and merged), `settings` (tags, consumers and stored settings),
+//! `subscriber`, `fan_out`, `fan_out_http2`, `fan_out_reshard` and `fan_out_speed`
+//! (SubscribeToShard).
 
 #![allow(
     clippy::disallowed_methods,
@@ -15,6 +16,8 @@
 mod aws;
 #[path = "session/bad.rs"]
 mod bad;
+#[path = "session/cases.rs"]
+mod cases;
 #[path = "session/cbor.rs"]
 mod cbor;
 #[path = "session/fan_out.rs"]

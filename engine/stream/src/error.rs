@@ -9,6 +9,7 @@ use weir_protocol::limits::{
 };
 use weir_protocol::model::{
     ConsumerName, HashKey, HashKeyRange, ShardId, ShardIndex, StreamId, StreamName, StreamStatus,
+    Timestamp,
 };
 use weir_protocol::wire::error::{ErrorCode, WireError};
 
@@ -460,6 +461,22 @@ pub enum ControlError {
         /// The stream.
         name: StreamName,
     },
+    /// The consumer is being registered or deregistered.
+    #[error("consumer \"{consumer}\" of stream \"{stream}\" is not ACTIVE")]
+    ConsumerNotActive {
+        /// The stream.
+        stream: StreamName,
+        /// The consumer.
+        consumer: ConsumerName,
+        /// When it was registered.
+        created: Timestamp,
+    },
+    /// Only on-demand streams find the shards of their records by themselves.
+    #[error("stream \"{name}\" is PROVISIONED: its records find their shards by their keys")]
+    ProvisionedSpread {
+        /// The stream.
+        name: StreamName,
+    },
     /// The stream has consumers, and may be deleted only with them.
     #[error("stream \"{name}\" has consumers")]
     HasConsumers {
@@ -511,6 +528,8 @@ impl ControlError {
             | Self::ConsumerNotFound { .. }
             | Self::TooManyConsumers { .. }
             | Self::TooManyConsumersCreating { .. }
+            | Self::ConsumerNotActive { .. }
+            | Self::ProvisionedSpread { .. }
             | Self::HasConsumers { .. } => ErrorCode::InvalidArgument,
             Self::CatalogFailed { .. } => ErrorCode::Internal,
             Self::Overloaded => ErrorCode::Overloaded,

@@ -2,7 +2,7 @@
 
 use weir_protocol::model::{HashKey, ShardIndex};
 use weir_reactor::Reactor;
-use weir_stream::{Reshard, ReshardRules, Stream};
+use weir_stream::{ControlError, Reshard, ReshardRules, Stream};
 
 use crate::call::Call;
 use crate::error::{About, ServiceError};
@@ -20,12 +20,8 @@ pub(crate) async fn answer<R: Reactor>(
     let stream = call.stream(name)?;
     require_shard(shard, &stream, about)?;
     let key = members.text("NewStartingHashKey").unwrap_or_default();
-    let at = match (HashKey::parse_decimal(key), stream.shard(shard)) {
-        (Ok(at), _) => at,
-        // Above every hash key there is.
-        (Err(_), Some(found)) => return Err(about.split_key(shard, key, found.range)),
-        (Err(_), None) => return Err(about.shard_not_found(shard)),
-    };
+    // No shard can be split above every hash key there is; the engine says so in its turn.
+    let at = HashKey::parse_decimal(key).unwrap_or(HashKey::MAX);
     let split = Reshard::Split { shard, at };
     match call
         .engine
@@ -33,6 +29,8 @@ pub(crate) async fn answer<R: Reactor>(
         .await
     {
         Ok(_) => Ok(Vec::new()),
+        // The key in the client's own digits.
+        Err(ControlError::SplitKey { range, .. }) => Err(about.split_key(shard, key, range)),
         Err(error) => Err(call.control_refused(name, &error)),
     }
 }

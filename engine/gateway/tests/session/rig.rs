@@ -35,7 +35,8 @@ pub(crate) struct Server {
     acceptor: Option<Acceptor>,
     cores: Vec<Mailbox<Order>>,
     thread: Option<JoinHandle<()>>,
-    _folder: TempDir,
+    /// Given up by a restart only.
+    folder: Option<TempDir>,
 }
 
 impl Server {
@@ -60,6 +61,25 @@ impl Server {
         quota: QuotaSwitch,
     ) -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        Self::over(folder, cores, state_delay, times, quota)
+    }
+
+    /// The server, stopped and started again over its folder with another state delay. What is ACTIVE
+    /// stays so; under a long delay every change from then on stays on its way.
+    pub(crate) fn restart(mut self, state_delay: Duration) -> Self {
+        let (folder, cores) = (self.folder.take().unwrap(), self.cores.len());
+        drop(self);
+        let times = SubscriptionTimes::default();
+        Self::over(folder, cores, state_delay, times, QuotaSwitch::Mode)
+    }
+
+    fn over(
+        folder: TempDir,
+        cores: usize,
+        state_delay: Duration,
+        times: SubscriptionTimes,
+        quota: QuotaSwitch,
+    ) -> Self {
         let options = FolderOptions {
             path: folder.path().join("data"),
             cores,
@@ -103,7 +123,7 @@ impl Server {
             acceptor: Some(acceptor.unwrap()),
             cores: outboxes,
             thread: Some(thread),
-            _folder: folder,
+            folder: Some(folder),
         }
     }
 

@@ -7,14 +7,14 @@ use weir_protocol::limits::{
     STREAM_CONSUMERS_COMMITTED_MAX, STREAM_CONSUMERS_CREATING_MAX, STREAM_CONSUMERS_MAX,
     STREAM_MODE_CHANGES_PER_DAY,
 };
-use weir_protocol::model::{ConsumerName, StreamMode, StreamStatus, Timestamp};
+use weir_protocol::model::{ConsumerName, StreamMode, StreamName, StreamStatus, Timestamp};
 
 use super::model::{retain_bytes, retention};
 use crate::consumer::{Consumer, ConsumerStatus};
 use crate::error::ControlError;
 use crate::folder::QuotaSwitch;
 use crate::request::{Change, ConsumerKey, StreamChange};
-use crate::settings::{Tags, is_as_aws};
+use crate::settings::{RecordDistribution, Tags, is_as_aws};
 use crate::stream::Stream;
 
 const DAY_MS: u64 = 24 * 3_600_000;
@@ -88,13 +88,18 @@ pub(crate) fn changed(
             after.settings.warm_throughput_mibps = Some(*mibps);
         }
         Change::RecordBytesMax(bytes) => after.settings.record_bytes_max = record_bytes(*bytes)?,
-        Change::Distribution(distribution) => after.settings.distribution = *distribution,
+        Change::Distribution(distribution) => {
+            check_distribution(&stream.name, *distribution, stream.mode)?;
+            after.settings.distribution = *distribution;
+        }
         Change::RegisterConsumer { name, tags } => register(&mut after, name, tags, around)?,
         Change::DeregisterConsumer(key) => deregister(&mut after, key, around)?,
-        Change::TagConsumer(key, tags) => add_tags(&mut find(&mut after, key)?.tags, tags)?,
-        Change::UntagConsumer(key, keys) => remove_tags(&mut find(&mut after, key)?.tags, keys),
+        Change::TagConsumer(key, tags) => add_tags(&mut find_active(&mut after, key)?.tags, tags)?,
+        Change::UntagConsumer(key, keys) => {
+            remove_tags(&mut find_active(&mut after, key)?.tags, keys);
+        }
         Change::ConsumerPolicy(key, policy) => {
-            set_policy(&mut find(&mut after, key)?.policy, policy.as_deref())?;
+            set_policy(&mut find_active(&mut after, key)?.policy, policy.as_deref())?;
         }
     }
     if is_passing(change) && !around.is_instant {
@@ -117,7 +122,7 @@ fn is_passing(change: &Change) -> bool {
 
 /// An operator's change is neither counted nor passes through a state.
 fn set(after: &mut Stream, change: &StreamChange) -> Result<(), ControlError> {
-    after.mode = change.mode.unwrap_or(after.mode);
+    set_mode(after, change.mode.unwrap_or(after.mode));
     if let Some(millis) = change.retention_ms {
         after.retention_ms = retention(millis)?;
     }
@@ -153,11 +158,31 @@ fn change_mode(
         }
         after.mode_changes.push(now);
     }
-    after.mode = mode;
+    set_mode(after, mode);
     after.settings.warm_throughput_mibps = match mode {
         StreamMode::OnDemand => warm_throughput_mibps.or(after.settings.warm_throughput_mibps),
         StreamMode::Provisioned => None,
     };
+    Ok(())
+}
+
+/// Gives a stream its mode. One that becomes provisioned goes by its records' keys again.
+fn set_mode(after: &mut Stream, mode: StreamMode) {
+    after.mode = mode;
+    if mode == StreamMode::Provisioned {
+        after.settings.distribution = RecordDistribution::default();
+    }
+}
+
+/// Refuses a provisioned stream that would find the shards of its records by itself.
+pub(crate) fn check_distribution(
+    name: &StreamName,
+    distribution: RecordDistribution,
+    mode: StreamMode,
+) -> Result<(), ControlError> {
+    if mode == StreamMode::Provisioned && distribution == RecordDistribution::Auto {
+        return Err(ControlError::ProvisionedSpread { name: name.clone() });
+    }
     Ok(())
 }
 
@@ -226,6 +251,24 @@ fn find<'s>(stream: &'s mut Stream, key: &ConsumerKey) -> Result<&'s mut Consume
         stream: stream.name.clone(),
         consumer: key.name.clone(),
     })
+}
+
+/// The consumer, which must be neither on its way in nor out.
+fn find_active<'s>(
+    stream: &'s mut Stream,
+    key: &ConsumerKey,
+) -> Result<&'s mut Consumer, ControlError> {
+    let name = stream.name.clone();
+    let consumer = find(stream, key)?;
+    if consumer.status == ConsumerStatus::Active {
+        Ok(consumer)
+    } else {
+        Err(ControlError::ConsumerNotActive {
+            stream: name,
+            consumer: consumer.name.clone(),
+            created: consumer.created,
+        })
+    }
 }
 
 fn add_tags(present: &mut Tags, added: &Tags) -> Result<(), ControlError> {

@@ -15,7 +15,7 @@ use weir_protocol::model::{
 };
 use weir_protocol::wire::response::SHARD_BYTES;
 
-use super::change::{Surroundings, changed, check_tag_count, record_bytes};
+use super::change::{Surroundings, changed, check_distribution, check_tag_count, record_bytes};
 use super::store::Contents;
 use crate::consumer::{Consumer, ConsumerStatus};
 use crate::error::ControlError;
@@ -96,6 +96,7 @@ impl Model {
         let retain_bytes = retain_bytes(create.retain_bytes)?;
         check_tag_count(create.settings.tags.len())?;
         record_bytes(create.settings.record_bytes_max)?;
+        check_distribution(&create.name, create.settings.distribution, create.mode)?;
         if self.named.contains_key(&create.name) {
             return Err(ControlError::StreamExists {
                 name: create.name.clone(),

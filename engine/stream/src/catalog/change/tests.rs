@@ -254,10 +254,86 @@ fn a_consumer_is_found_by_name_and_second() {
     assert_eq!(gone.consumer("app"), None);
 
     let tagged = Change::TagConsumer(key("app", None), tags(2, "a"));
+    let stream = registered("app");
     let tagged = make(&stream, &tagged).unwrap();
     let untag = Change::UntagConsumer(key("app", None), vec!["a1".to_owned()]);
     let untagged = make(&tagged, &untag).unwrap();
     assert_eq!(untagged.consumer("app").unwrap().tags, tags(1, "a"));
+}
+
+/// A stream with a consumer that is ACTIVE.
+fn registered(consumer: &str) -> Stream {
+    let mut around = around();
+    around.is_instant = true;
+    changed(&stream(), &register_change(consumer), &around).unwrap()
+}
+
+#[test]
+fn a_consumer_on_its_way_takes_no_tags_and_no_policy() {
+    let active = registered("app");
+    let leave = Change::DeregisterConsumer(key("app", None));
+    let on_their_way = [
+        make(&stream(), &register_change("app")).unwrap(),
+        make(&active, &leave).unwrap(),
+    ];
+    for change in [
+        Change::TagConsumer(key("app", None), tags(1, "a")),
+        Change::UntagConsumer(key("app", None), vec!["a0".to_owned()]),
+        Change::ConsumerPolicy(key("app", None), Some("{}".to_owned())),
+        Change::ConsumerPolicy(key("app", None), None),
+    ] {
+        for stream in &on_their_way {
+            let consumer = name("app");
+            let created = around().now;
+            assert_eq!(
+                make(stream, &change),
+                Err(ControlError::ConsumerNotActive {
+                    stream: stream.name.clone(),
+                    consumer,
+                    created,
+                }),
+                "{change:?}"
+            );
+        }
+        let refused = make(&active, &change).err();
+        assert!(
+            matches!(refused, None | Some(ControlError::NoPolicy)),
+            "{change:?}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn only_on_demand_streams_spread_their_records() {
+    let mode = |mode| Change::Mode {
+        mode,
+        warm_throughput_mibps: None,
+    };
+    let mut around = around();
+    around.is_instant = true;
+    let spread = Change::Distribution(RecordDistribution::Auto);
+    let provisioned = changed(&stream(), &mode(StreamMode::Provisioned), &around).unwrap();
+    let name = provisioned.name.clone();
+    assert_eq!(
+        changed(&provisioned, &spread, &around),
+        Err(ControlError::ProvisionedSpread { name })
+    );
+    let by_key = Change::Distribution(RecordDistribution::default());
+    assert_eq!(
+        changed(&provisioned, &by_key, &around).as_ref(),
+        Ok(&provisioned)
+    );
+    let spreading = changed(&stream(), &spread, &around).unwrap();
+    assert_eq!(spreading.settings.distribution, RecordDistribution::Auto);
+    // Whoever changes the mode, the operator too.
+    let by_operator = Change::Settings(StreamChange {
+        mode: Some(StreamMode::Provisioned),
+        ..StreamChange::default()
+    });
+    for change in [mode(StreamMode::Provisioned), by_operator] {
+        let back = changed(&spreading, &change, &around).unwrap();
+        assert_eq!(back.settings.distribution, RecordDistribution::default());
+    }
 }
 
 #[test]
