@@ -193,18 +193,15 @@ impl<R: Reactor> Engine<R> {
         &self,
         batches: Vec<ShardBatch>,
     ) -> Vec<Result<Stored, AppendError>> {
-        let mut taken = Vec::with_capacity(batches.len());
-        for batch in batches {
-            taken.push(loop {
-                match self.append_here(&batch.bytes) {
-                    Err(AppendError::Busy) => self.room().await,
-                    Err(AppendError::Resharding { shard }) => self.released(shard).await,
-                    result => break result,
-                }
-            });
-            // The log has its own copy.
-            self.spares().give(batch.bytes);
+        let mut taken: Vec<Option<Result<Appended, AppendError>>> = vec![None; batches.len()];
+        let mut left: Vec<(usize, ShardBatch)> = batches.into_iter().enumerate().collect();
+        while let Some(shard) = self.take_in(&mut left, &mut taken).await {
+            self.released(shard).await;
         }
+        let taken: Vec<_> = taken
+            .into_iter()
+            .map(|result| result.expect("every batch was taken in or refused"))
+            .collect();
         let mut stored = Vec::with_capacity(taken.len());
         // Last first: when that is durable all are, and the others return at once.
         let last = taken.iter().rev().find_map(|result| result.as_ref().ok());
@@ -225,6 +222,37 @@ impl<R: Reactor> Engine<R> {
             });
         }
         stored
+    }
+
+    /// Takes in what can be; what is left is of shards that are being split or merged, one of which
+    /// is returned. Others need not wait for them, and batches of one shard keep their order.
+    async fn take_in(
+        &self,
+        left: &mut Vec<(usize, ShardBatch)>,
+        taken: &mut [Option<Result<Appended, AppendError>>],
+    ) -> Option<ShardId> {
+        let mut waiting: Vec<(usize, ShardBatch)> = Vec::new();
+        for (place, batch) in left.drain(..) {
+            if waiting.iter().any(|(_, other)| other.shard == batch.shard) {
+                waiting.push((place, batch));
+                continue;
+            }
+            let result = loop {
+                match self.append_here(&batch.bytes) {
+                    Err(AppendError::Busy) => self.room().await,
+                    result => break result,
+                }
+            };
+            if matches!(result, Err(AppendError::Resharding { .. })) {
+                waiting.push((place, batch));
+                continue;
+            }
+            taken[place] = Some(result);
+            // The log has its own copy.
+            self.spares().give(batch.bytes);
+        }
+        *left = waiting;
+        left.first().map(|(_, batch)| batch.shard)
     }
 }
 

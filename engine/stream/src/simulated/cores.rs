@@ -1,7 +1,10 @@
 //! Several cores, and another number of them after a restart.
 
-use weir_protocol::model::{ShardIndex, StreamMode};
+use std::time::Duration;
+
+use weir_protocol::model::{Offset, ShardIndex, StreamMode};
 use weir_protocol::wire::request::ReadFrom;
+use weir_reactor::Reactor as _;
 use weir_reactor::sim::{Crash, RunLimit};
 
 use super::{Server, asked, batch, create, machine, name, options, read_all};
@@ -130,4 +133,44 @@ fn a_deleted_stream_stays_deleted_and_an_interrupted_creation_is_ended() {
         server.stop().await;
     })
     .unwrap();
+}
+
+#[test]
+fn a_shard_that_stands_still_holds_up_no_other_of_the_same_request() {
+    let sim = machine(7);
+    let (reactor, disk) = (sim.reactor(), sim.disk());
+    sim.run(RunLimit::done(), async move {
+        let server = Server::start(reactor.clone(), disk, options(1))
+            .await
+            .unwrap();
+        let engine = &server.engines[0];
+        let stream = create(engine, asked("logs", 2, StreamMode::OnDemand)).await;
+        let of_shard = |wanted: u32, text: &str| {
+            let mut batches = (0..64).map(|key| batch(&stream, &key.to_string(), &[text]));
+            let found = batches.find(|batch| batch.shard.index.0 == wanted);
+            found.expect("some key names each shard")
+        };
+        let batches = vec![of_shard(0, "a"), of_shard(1, "b"), of_shard(0, "c")];
+        let (still, other) = (batches[0].shard, batches[1].shard);
+        engine.stand_still_here(&[still]).await.unwrap();
+        let appending = engine.append(batches);
+        let letting_go = async {
+            while engine.log().tip(other).unwrap().durable_next == Offset::ZERO {
+                reactor.sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(engine.log().tip(still).unwrap().durable_next, Offset::ZERO);
+            engine.let_go_here(&[still]);
+        };
+        let (answers, ()) = futures_util::future::join(appending, letting_go).await;
+        let firsts: Vec<Offset> = answers
+            .into_iter()
+            .map(|answer| answer.unwrap().first_offset)
+            .collect();
+        assert_eq!(firsts[..2], [Offset::ZERO; 2]);
+        assert!(
+            firsts[2] > Offset::ZERO,
+            "batches of one shard keep their order"
+        );
+        server.stop().await;
+    });
 }
