@@ -22,6 +22,10 @@ use super::pulse::InWork;
 /// forgotten, for there the socket itself tells of a client that takes nothing.
 const PIECE_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes of an answer of HTTP/2 that are handed over last, and apart: a stream whose last bytes are
+/// handed over can no longer be ended alone, and what waits then must be little.
+const TAIL_BYTES: usize = 16 * 1024;
+
 /// The client takes none of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the client takes none of its answer")]
@@ -36,6 +40,8 @@ pub(super) struct Room {
     held_since: AtomicU64,
     given_up: AtomicBool,
     waker: AtomicWaker,
+    /// Counts the pieces of the connection that were taken.
+    taken: Arc<AtomicU64>,
 }
 
 impl Room {
@@ -75,6 +81,9 @@ impl AsRef<[u8]> for Piece {
 impl Drop for Piece {
     fn drop(&mut self) {
         self.room.held_since.store(0, Ordering::Relaxed);
+        if !self.room.given_up.load(Ordering::Relaxed) {
+            self.room.taken.fetch_add(1, Ordering::Relaxed);
+        }
         self.room.wake();
     }
 }
@@ -84,6 +93,7 @@ pub(super) struct Outgoing<B, R: Reactor> {
     body: B,
     /// Polled from the body and not handed over.
     rest: Bytes,
+    spoken: Spoken,
     room: Option<Arc<Room>>,
     work: InWork<R>,
 }
@@ -102,17 +112,36 @@ impl<B: Body<Data = Bytes, Error = Infallible>, R: Reactor> Outgoing<B, R> {
                 held_since: AtomicU64::new(0),
                 given_up: AtomicBool::new(false),
                 waker: AtomicWaker::new(),
+                taken: work.pulse().taken(),
             });
-            work.pulse().watch(&room);
+            work.watch(&room);
             room
         });
         Self {
             body,
             rest: Bytes::new(),
+            spoken,
             room,
             work,
         }
     }
+}
+
+/// Takes a piece off `rest`, which is not empty.
+fn next_piece(rest: &mut Bytes, has_tail: bool) -> Bytes {
+    let length = rest.len();
+    if !has_tail {
+        return rest.split_to(length.min(PIECE_BYTES_MAX));
+    }
+    if length <= TAIL_BYTES {
+        return std::mem::take(rest);
+    }
+    let piece = rest.split_to(PIECE_BYTES_MAX.min(length - TAIL_BYTES));
+    if rest.len() <= TAIL_BYTES {
+        // The whole answer's memory does not wait for its last bytes.
+        *rest = Bytes::copy_from_slice(rest);
+    }
+    piece
 }
 
 impl<B, R> Body for Outgoing<B, R>
@@ -153,8 +182,9 @@ where
                 Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
             }
         }
+        let has_tail = this.spoken == Spoken::Http2 && this.body.is_end_stream();
         let piece = Piece {
-            bytes: this.rest.split_to(this.rest.len().min(PIECE_BYTES_MAX)),
+            bytes: next_piece(&mut this.rest, has_tail),
             room: Arc::clone(room),
         };
         // The clock's zero is long ago.

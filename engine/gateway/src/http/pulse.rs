@@ -3,11 +3,16 @@
 //! Owns: when a silent client is given up. Never: requests that we are still working on.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use weir_reactor::{Monotonic, Reactor};
+use futures_util::future::select;
+use weir_reactor::{Lane, Monotonic, Reactor};
 
 use super::frame_watch::FramesSeen;
 use super::outgoing::Room;
@@ -18,9 +23,12 @@ const IDLE_MAX: Duration = Duration::from_mins(10);
 const HEAD_MAX: Duration = Duration::from_secs(30);
 /// A client that takes none of its answer for this long is given up.
 const SEND_MAX: Duration = Duration::from_mins(1);
-/// An answer that was given up is gone this long after; hyper does not look at one that waits for
-/// the client's window, and then the connection ends.
+/// An answer that was given up is gone this long after. If nothing else moved on its connection, that
+/// ends too.
 const GIVE_UP_MAX: Duration = Duration::from_secs(15);
+/// The last bytes of an answer of HTTP/2 cannot be taken back from hyper. They are few; a
+/// connection on which others move may keep them this long.
+const LINGER_MAX: Duration = Duration::from_mins(10);
 /// How often the deadlines are looked at; each may pass by this much.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -47,7 +55,53 @@ pub(super) struct Pulse<R: Reactor> {
     sending_since: Cell<Option<Monotonic>>,
     stopping: Cell<bool>,
     /// Answers on their way, those of HTTP/1.1 only if they are long.
-    rooms: RefCell<Vec<Weak<Room>>>,
+    rooms: RefCell<Vec<Watched>>,
+    /// The request of HTTP/2 whose task is about to be made.
+    begun: RefCell<Option<Rc<Cut>>>,
+    /// Pieces of answers that were taken, and how many of them were noticed.
+    taken: Arc<AtomicU64>,
+    taken_seen: Cell<u64>,
+    /// When a request came last, or a piece was seen to be taken.
+    moved_at: Cell<Monotonic>,
+    /// Whether an answer was given up since.
+    gave_up: Cell<bool>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    room: Weak<Room>,
+    cut: Option<Rc<Cut>>,
+}
+
+/// Ends one request's task from outside: an answer that waits for the client's window looks at
+/// nothing else.
+#[derive(Debug, Default)]
+struct Cut {
+    is_cut: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Cut {
+    fn cut(&self) {
+        self.is_cut.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    async fn happens(&self) {
+        poll_fn(|context| {
+            if self.is_cut.get() {
+                return Poll::Ready(());
+            }
+            let mut waker = self.waker.borrow_mut();
+            if !waker.as_ref().is_some_and(|w| w.will_wake(context.waker())) {
+                *waker = Some(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
 }
 
 impl<R: Reactor> Pulse<R> {
@@ -61,6 +115,11 @@ impl<R: Reactor> Pulse<R> {
             sending_since: Cell::new(None),
             stopping: Cell::new(false),
             rooms: RefCell::default(),
+            begun: RefCell::default(),
+            taken: Arc::default(),
+            taken_seen: Cell::new(0),
+            moved_at: Cell::new(now),
+            gave_up: Cell::new(false),
         }
     }
 
@@ -93,7 +152,35 @@ impl<R: Reactor> Pulse<R> {
         self.requests.set(self.requests.get() + 1);
         InWork {
             pulse: Rc::clone(self),
+            cut: None,
         }
+    }
+
+    /// The same for a request of HTTP/2, which gets a task of its own.
+    pub(super) fn begin_request(self: &Rc<Self>) -> InWork<R> {
+        self.moves();
+        let cut = Rc::new(Cut::default());
+        self.begun.replace(Some(Rc::clone(&cut)));
+        let mut work = self.request();
+        work.cut = Some(cut);
+        work
+    }
+
+    /// Runs the request that began last, until it is answered or given up.
+    pub(super) fn spawn(&self, request: impl Future<Output = ()> + 'static) {
+        let cut = self.begun.take().unwrap_or_default();
+        self.reactor.spawn(Lane::Network, async move {
+            select(pin!(request), pin!(cut.happens())).await;
+        });
+    }
+
+    pub(super) fn taken(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.taken)
+    }
+
+    fn moves(&self) {
+        self.moved_at.set(self.now());
+        self.gave_up.set(false);
     }
 
     /// The head of the only request that can be under way is complete.
@@ -116,8 +203,10 @@ impl<R: Reactor> Pulse<R> {
     /// The server stops: answers without an end end now.
     pub(super) fn stop(&self) {
         self.stopping.set(true);
-        for room in self.rooms.borrow().iter().filter_map(Weak::upgrade) {
-            room.wake();
+        for watched in self.rooms.borrow().iter() {
+            if let Some(room) = watched.room.upgrade() {
+                room.wake();
+            }
         }
     }
 
@@ -125,14 +214,13 @@ impl<R: Reactor> Pulse<R> {
         self.stopping.get()
     }
 
-    /// An answer begins.
-    pub(super) fn watch(&self, room: &Arc<Room>) {
+    fn watch(&self, watched: Watched) {
         let mut rooms = self.rooms.borrow_mut();
         // Looked through before it would grow, not with every answer.
         if rooms.len() == rooms.capacity() {
-            rooms.retain(|room| room.strong_count() > 0);
+            rooms.retain(|watched| watched.room.strong_count() > 0);
         }
-        rooms.push(Arc::downgrade(room));
+        rooms.push(watched);
     }
 
     /// Whether an answer without an end is under way.
@@ -140,7 +228,7 @@ impl<R: Reactor> Pulse<R> {
         let rooms = self.rooms.borrow();
         rooms
             .iter()
-            .filter_map(Weak::upgrade)
+            .filter_map(|watched| watched.room.upgrade())
             .any(|room| room.is_endless())
     }
 
@@ -150,13 +238,28 @@ impl<R: Reactor> Pulse<R> {
         if is_past(self.sending_since.get(), SEND_MAX) || is_past(self.head_since.get(), HEAD_MAX) {
             return Some(Overdue::Stuck);
         }
-        for room in self.rooms.borrow().iter().filter_map(Weak::upgrade) {
-            if is_past(room.held_since(), SEND_MAX + GIVE_UP_MAX) {
+        if self.taken_seen.replace(self.taken.load(Ordering::Relaxed))
+            != self.taken.load(Ordering::Relaxed)
+        {
+            self.moves();
+        }
+        for watched in self.rooms.borrow().iter() {
+            let Some(room) = watched.room.upgrade() else {
+                continue;
+            };
+            if is_past(room.held_since(), LINGER_MAX) {
                 return Some(Overdue::Stuck);
             }
             if is_past(room.held_since(), SEND_MAX) {
+                self.gave_up.set(true);
                 room.give_up();
+                if let Some(cut) = &watched.cut {
+                    cut.cut();
+                }
             }
+        }
+        if self.gave_up.get() && is_past(Some(self.moved_at.get()), SEND_MAX + GIVE_UP_MAX) {
+            return Some(Overdue::Stuck);
         }
         let is_idle = self.requests.get() == 0;
         (is_idle && now.since(self.idle_since.get()) > IDLE_MAX).then_some(Overdue::Idle)
@@ -177,11 +280,20 @@ impl<R: Reactor> Pulse<R> {
 #[derive(Debug)]
 pub(super) struct InWork<R: Reactor> {
     pulse: Rc<Pulse<R>>,
+    cut: Option<Rc<Cut>>,
 }
 
 impl<R: Reactor> InWork<R> {
     pub(super) fn pulse(&self) -> &Pulse<R> {
         &self.pulse
+    }
+
+    /// Its answer begins.
+    pub(super) fn watch(&self, room: &Arc<Room>) {
+        self.pulse.watch(Watched {
+            room: Arc::downgrade(room),
+            cut: self.cut.clone(),
+        });
     }
 }
 

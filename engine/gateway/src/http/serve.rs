@@ -18,7 +18,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use weir_reactor::{Lane, Reactor, Socket};
+use weir_reactor::{Reactor, Socket};
 
 use super::connection_io::{ConnectionIo, Spoken, Stream};
 use super::dozing::Dozing;
@@ -64,9 +64,9 @@ pub async fn serve<R, S, B, F>(
     B: Body<Data = Bytes, Error = Infallible> + Unpin + 'static,
     F: Future<Output = Response<B>> + 'static,
 {
-    let pulse = Rc::new(Pulse::new(reactor.clone()));
+    let pulse = Rc::new(Pulse::new(reactor));
     let stream = Stream::Plain(SocketIo::new(socket, pulse.clone()));
-    serve_stream(stream, pulse, reactor, service, pin!(stop)).await;
+    serve_stream(stream, pulse, service, pin!(stop)).await;
 }
 
 /// As [`serve`], behind TLS. What the client speaks is seen by what it says, whatever was
@@ -102,13 +102,12 @@ pub async fn serve_tls<R, S, B, F>(
         tracing::debug!(%error, "a handshake failed");
         return stream.shutdown();
     }
-    serve_stream(Stream::Tls(stream), pulse, reactor, service, stop).await;
+    serve_stream(Stream::Tls(stream), pulse, service, stop).await;
 }
 
 async fn serve_stream<R, S, B, F>(
     stream: Stream<S, R>,
     pulse: Rc<Pulse<R>>,
-    reactor: R,
     service: impl Fn(Request<Incoming>) -> F,
     mut stop: Pin<&mut impl Future<Output = ()>>,
 ) where
@@ -128,7 +127,7 @@ async fn serve_stream<R, S, B, F>(
     };
     match spoken {
         Spoken::Http1 => serve_http1(&io, &pulse, service, stop).await,
-        Spoken::Http2 => serve_http2(&io, &pulse, reactor, service, stop).await,
+        Spoken::Http2 => serve_http2(&io, &pulse, service, stop).await,
     }
     io.shutdown();
 }
@@ -172,7 +171,6 @@ async fn serve_http1<R, S, B, F>(
 async fn serve_http2<R, S, B, F>(
     io: &ConnectionIo<S, R>,
     pulse: &Rc<Pulse<R>>,
-    reactor: R,
     service: impl Fn(Request<Incoming>) -> F,
     stop: Pin<&mut impl Future<Output = ()>>,
 ) where
@@ -182,7 +180,7 @@ async fn serve_http2<R, S, B, F>(
     F: Future<Output = Response<B>> + 'static,
 {
     let service = service_fn(|request| {
-        let work = pulse.request();
+        let work = pulse.begin_request();
         let answer = service(request);
         async move {
             Ok::<_, Infallible>(
@@ -190,7 +188,7 @@ async fn serve_http2<R, S, B, F>(
             )
         }
     });
-    let connection = http2::Builder::new(LocalExecutor(reactor))
+    let connection = http2::Builder::new(LocalExecutor(Rc::clone(pulse)))
         .auto_date_header(false)
         .max_concurrent_streams(STREAMS_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -261,11 +259,16 @@ fn in_http2<B: Body>(mut answer: Response<B>) -> Response<B> {
 }
 
 /// Runs the requests of an HTTP/2 connection as tasks of this core.
-#[derive(Clone)]
-struct LocalExecutor<R>(R);
+struct LocalExecutor<R: Reactor>(Rc<Pulse<R>>);
+
+impl<R: Reactor> Clone for LocalExecutor<R> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
 
 impl<R: Reactor, F: Future<Output = ()> + 'static> Executor<F> for LocalExecutor<R> {
     fn execute(&self, request: F) {
-        self.0.spawn(Lane::Network, request);
+        self.0.spawn(request);
     }
 }

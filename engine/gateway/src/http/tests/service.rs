@@ -27,6 +27,17 @@ pub(super) struct Seen {
     pub(super) dropped: Cell<usize>,
     /// Bytes of all answers are given back.
     pub(super) all_given_back: Cell<bool>,
+    /// What the answers are counted against.
+    pub(super) ceiling: RefCell<Option<Rc<Ceiling>>>,
+}
+
+impl Seen {
+    /// Whether nothing is held but `bytes` at most.
+    pub(super) fn holds_at_most(&self, bytes: usize) -> bool {
+        let ceiling = self.ceiling.borrow();
+        let ceiling = ceiling.as_ref().expect("a connection was served");
+        ceiling.lease(CEILING_BYTES - bytes).is_some()
+    }
 }
 
 /// An answer without an end: an event after each pause.
@@ -107,6 +118,7 @@ pub(super) async fn serve_seen(
     seen: Rc<Seen>,
 ) {
     let ceiling = Ceiling::new(CEILING_BYTES, Spares::default());
+    seen.ceiling.replace(Some(ceiling.clone()));
     let service = |request| answer(request, reactor.clone(), ceiling.clone(), seen.clone());
     serve(socket, reactor.clone(), service, stop).await;
     look(&reactor, &ceiling, &seen).await;
@@ -121,6 +133,7 @@ pub(super) async fn serve_seen_tls(
     seen: Rc<Seen>,
 ) {
     let ceiling = Ceiling::new(CEILING_BYTES, Spares::default());
+    seen.ceiling.replace(Some(ceiling.clone()));
     let service = |request| answer(request, reactor.clone(), ceiling.clone(), seen.clone());
     serve_tls(socket, tls, reactor.clone(), service, stop).await;
     look(&reactor, &ceiling, &seen).await;

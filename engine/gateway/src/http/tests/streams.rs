@@ -165,6 +165,68 @@ fn a_client_that_opens_no_window_is_given_up() {
     }
 }
 
+#[test]
+fn streams_that_are_not_read_end_alone_while_others_are() {
+    let sim = Sim::new(8, SimOptions::default());
+    let (client, server) = sim.connect();
+    let reactor = sim.reactor();
+    let seen = Rc::new(Seen::default());
+    let main = async move {
+        let talk = async {
+            let (requests, connection) = h2::client::Builder::new()
+                .initial_window_size(20_000)
+                .initial_connection_window_size(1_000_000)
+                .handshake::<_, Bytes>(ClientIo(client))
+                .await
+                .unwrap();
+            let asking = async {
+                let mut stuck = vec![subscribe(&requests, "/events/10000/1").await];
+                // The last is so short that all of it is handed over when its window closes.
+                for bytes in [1_000_000, 300_000, 100_000, 25_000] {
+                    stuck.push(subscribe_bytes(&requests, bytes).await);
+                }
+                assert!(!seen.holds_at_most(1_000_000));
+                for second in 0..300 {
+                    let mut body = subscribe_bytes(&requests, 10).await;
+                    let data = body.data().await.unwrap().unwrap();
+                    assert_eq!(data.len(), 10, "after {second} s");
+                    reactor.sleep(SECOND).await;
+                    // What cannot be taken back of the last one is no more than a tail.
+                    assert!(second < 75 || seen.holds_at_most(0), "after {second} s");
+                }
+                let short = stuck.pop();
+                for (nth, mut body) in stuck.into_iter().enumerate() {
+                    let mut end = body.data().await;
+                    while let Some(Ok(_)) = end {
+                        end = body.data().await;
+                    }
+                    assert!(matches!(end, Some(Err(_))), "stream {nth} was reset");
+                }
+                assert_eq!(seen.dropped.get(), 1);
+                // That one still comes whole.
+                let mut body = short.unwrap();
+                let mut bytes = 0;
+                while let Some(data) = body.data().await {
+                    let data = data.unwrap();
+                    body.flow_control().release_capacity(data.len()).unwrap();
+                    bytes += data.len();
+                }
+                assert_eq!(bytes, 25_000);
+            };
+            select(pin!(asking), connection).await;
+            drop(requests);
+        };
+        join(
+            serve_seen(server, reactor.clone(), pending(), seen.clone()),
+            talk,
+        )
+        .await;
+        assert!(seen.all_given_back.get());
+    };
+    sim.run(RunLimit::done(), main).unwrap();
+    assert!(sim.elapsed() > SECOND * 300);
+}
+
 async fn subscribe_bytes(
     requests: &h2::client::SendRequest<Bytes>,
     bytes: usize,
