@@ -1,15 +1,16 @@
 //! `weir-load`: load for a Weir server, and a witness that checks what it kept.
 //!
 //! Owns: exit codes. The pieces, in reading order: [`args`] says what is wanted, [`run`] sets it
-//! up, [`worker`] sends and measures, [`witness`] notes what was promised, [`verify`] checks that
-//! it was kept, [`report`] says so. Of the workspace it knows the protocol only: an independent
-//! client finds what shared code hides.
+//! up, [`worker`] sends and measures by the shard map that [`atlas`] keeps, [`witness`] notes what
+//! was promised, [`verify`] checks that it was kept, [`report`] says so. Of the workspace it knows
+//! the protocol only: an independent client finds what shared code hides.
 #![allow(
     clippy::disallowed_methods,
     reason = "the load generator has its own clock, sockets and threads"
 )]
 
 mod args;
+mod atlas;
 mod client;
 mod clock;
 mod histogram;

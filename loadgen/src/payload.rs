@@ -115,9 +115,10 @@ impl Extension {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Send<'a> {
     pub(crate) correlation: Correlation,
+    pub(crate) map_version: u32,
     pub(crate) shard: ShardIndex,
     pub(crate) key: &'a [u8; KEY_BYTES],
-    /// Which of the writer's batches for this shard it is, from 0.
+    /// Which of the writer's batches under this key it is, from 0.
     pub(crate) batch: u64,
     /// Nanoseconds since 1970.
     pub(crate) intended: u64,
@@ -135,20 +136,14 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    pub(crate) fn new(
-        shape: Shape,
-        run: u64,
-        seed: u64,
-        stream: StreamId,
-        map_version: u32,
-    ) -> Self {
+    pub(crate) fn new(shape: Shape, run: u64, seed: u64, stream: StreamId) -> Self {
         let mut bytes = Vec::with_capacity(RECORDS_AT + shape.batch_bytes());
         let mut frame = FrameWriter::start(&mut bytes, kind::APPEND, Correlation(0));
         bytes.extend_from_slice(&1_u32.to_le_bytes());
         frame.bulk(&bytes);
         let anywhere = ShardId::new(stream, ShardIndex(0));
         let mark = ProducerMark::default();
-        let mut batch = BatchBuilder::new(&mut bytes, anywhere, map_version, mark);
+        let mut batch = BatchBuilder::new(&mut bytes, anywhere, 0, mark);
         let key = "0".repeat(KEY_BYTES);
         let mut random = Random::new(seed, u64::MAX);
         let mut data = vec![0; shape.record_bytes];
@@ -192,6 +187,7 @@ impl Template {
         let payload_crc = self.patch_records(&mut frame[RECORDS_AT..], writer, send);
         let batch = &mut frame[BATCH_AT..RECORDS_AT];
         put_u32(batch, batch_field::SHARD, send.shard.0);
+        put_u32(batch, batch_field::MAP_VERSION, send.map_version);
         put_u32(batch, batch_field::PAYLOAD_CRC, payload_crc);
         stamp(batch, Offset::ZERO, Timestamp::ZERO);
         put_u64(frame, frame_field::CORRELATION, send.correlation.0);
@@ -242,11 +238,12 @@ mod tests {
     use weir_protocol::wire::request::Request;
 
     fn patched(shape: Shape) -> Vec<u8> {
-        let template = Template::new(shape, 77, 1, StreamId::new(5), 9);
+        let template = Template::new(shape, 77, 1, StreamId::new(5));
         let mut bytes = template.buffer(1);
         for batch in [0, 3] {
             let send = Send {
                 correlation: Correlation(4),
+                map_version: 9,
                 shard: ShardIndex(6),
                 key: b"abcdefghijklmnop",
                 batch,
@@ -316,13 +313,14 @@ mod tests {
             record_bytes: 1000,
             batch_records: 500,
         };
-        let template = Template::new(shape, 77, 1, StreamId::new(5), 9);
+        let template = Template::new(shape, 77, 1, StreamId::new(5));
         let mut bytes = template.buffer(1);
         let rounds = 5_000_u32;
         let start = std::time::Instant::now();
         for round in 0..rounds {
             let send = Send {
                 correlation: Correlation(4),
+                map_version: 9,
                 shard: ShardIndex(6),
                 key: b"abcdefghijklmnop",
                 batch: u64::from(round),

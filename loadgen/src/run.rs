@@ -1,8 +1,7 @@
 //! One run from end to end: the stream, the connections, the load, the reading back, the verdict.
 
-use std::collections::VecDeque;
-use std::sync::atomic::AtomicBool;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use thiserror::Error;
@@ -12,16 +11,17 @@ use weir_protocol::wire::request::CreateRequest;
 use weir_protocol::wire::response::StreamDescription;
 
 use crate::args::{Extent, Mode, SHARDS_DEFAULT, Verify, Workload};
+use crate::atlas::{Atlas, Source};
 use crate::client::ClientError;
 use crate::client::connection::Connection;
 use crate::client::control::Control;
 use crate::clock::Clock;
-use crate::lane::{Common, Lane};
+use crate::lane::{Common, Lane, Place, Writer};
 use crate::payload::Template;
 use crate::plan::{Random, Schedule};
 use crate::progress::{self, Sums};
 use crate::report::{Checked, Report};
-use crate::shards;
+use crate::shards::{self, Map};
 use crate::verify::reader::Reader;
 use crate::verify::{Evidence, Target, VerifyError};
 use crate::witness::{LEDGER_BATCHES_MAX, Ledger};
@@ -54,6 +54,8 @@ pub(crate) struct Loaded {
     pub(crate) finished: Vec<Finished>,
     pub(crate) connections: u32,
     pub(crate) run: u64,
+    /// Maps that followed the first one.
+    pub(crate) reshards: u32,
 }
 
 /// Makes a run. A fresh stream is deleted at the end, however it ended.
@@ -129,8 +131,17 @@ fn load_and_check(
     stream: &StreamDescription,
     alone: bool,
 ) -> Result<Report, RunError> {
-    let targets = shards::targets(stream).map_err(RunError::Setup)?;
-    let mut loaded = load(work, run, stream, &targets)?;
+    let first = Map::of(stream).map_err(RunError::Setup)?;
+    let shards = first.targets.len();
+    let source = Source {
+        server: work.server,
+        name: &stream.name,
+        id: stream.id,
+        timeout: work.timeout,
+    };
+    let (mut loaded, last) = load(work, run, &source, first)?;
+    let after = source.stream().map_err(RunError::Setup)?;
+    loaded.reshards = after.map_version - stream.map_version;
     let mut ledgers: Vec<_> = loaded
         .finished
         .iter_mut()
@@ -141,16 +152,21 @@ fn load_and_check(
     let evidence = Evidence {
         run,
         batch_records: u64::from(work.shape.batch_records),
-        targets: &targets,
+        targets: &last.targets,
+        shards: &after.shards,
         ledgers: &ledgers,
         alone,
     };
     let checked = check(work, stream, &evidence)?;
-    Ok(Report::new(work, stream, targets.len(), loaded, checked))
+    Ok(Report::new(work, stream, shards, loaded, checked))
 }
 
 /// Connects, and divides the connections among the cores that own shards.
-fn connect(work: &Workload, targets: &[Target], frame_bytes: usize) -> Result<Vec<Lane>, RunError> {
+fn connect(
+    work: &Workload,
+    targets: &[Target],
+    frame_bytes: usize,
+) -> Result<Vec<(Lane, Writer)>, RunError> {
     let owners = shards::owners(targets);
     let connections = work.connections.max(owners.len() as u32);
     if connections > work.connections {
@@ -180,16 +196,21 @@ fn connect(work: &Workload, targets: &[Target], frame_bytes: usize) -> Result<Ve
             .collect();
         let connection = Connection::new(control.into_socket())
             .map_err(|error| doing("cannot connect to a core")(error.into()))?;
-        lanes.push(Lane {
-            writer,
-            connection,
-            // Writers begin at different shards, so that no shard gets all of them at once.
-            turn: (slots.len() * writer as usize / connections as usize) % slots.len(),
-            slots,
-            ledger: Ledger::new(targets.len(), room),
-            due: VecDeque::new(),
-            heard: 0,
-        });
+        // The place in its thread's list is known later.
+        let mut lane = Lane::new(0, core, connection);
+        let mut places: Vec<Option<Place>> = (0..targets.len()).map(|_| None).collect();
+        for slot in &slots {
+            places[*slot] = Some(Place::at(targets[*slot].shard));
+        }
+        // Writers begin at different shards, so that no shard gets all of them at once.
+        lane.turn = (slots.len() * writer as usize / connections as usize) % slots.len();
+        lane.slots = slots;
+        let writer = Writer {
+            number: writer,
+            ledger: Ledger::new(targets, room),
+            places,
+        };
+        lanes.push((lane, writer));
     }
     Ok(lanes)
 }
@@ -197,19 +218,20 @@ fn connect(work: &Workload, targets: &[Target], frame_bytes: usize) -> Result<Ve
 fn load(
     work: &Workload,
     run: u64,
-    stream: &StreamDescription,
-    targets: &[Target],
-) -> Result<Loaded, RunError> {
-    let template = Template::new(work.shape, run, work.seed, stream.id, stream.map_version);
-    let lanes = connect(work, targets, template.frame_bytes())?;
+    source: &Source<'_>,
+    map: Map,
+) -> Result<(Loaded, Arc<Map>), RunError> {
+    let template = Template::new(work.shape, run, work.seed, source.id);
+    let lanes = connect(work, &map.targets, template.frame_bytes())?;
     let connections = lanes.len() as u32;
-    let mut by_thread: Vec<Vec<Lane>> = (0..work.threads).map(|_| Vec::new()).collect();
+    let mut by_thread: Vec<Vec<(Lane, Writer)>> = (0..work.threads).map(|_| Vec::new()).collect();
     for (index, lane) in lanes.into_iter().enumerate() {
         by_thread[index % work.threads as usize].push(lane);
     }
     let common = Common {
         template,
-        targets,
+        atlas: Atlas::new(map),
+        server: work.server,
         in_flight: work.in_flight,
         warmup: work.warmup,
         extent: work.extent,
@@ -218,7 +240,16 @@ fn load(
         stop: AtomicBool::new(false),
     };
     let (sender, pieces) = mpsc::channel();
-    let (sums, outcomes) = std::thread::scope(|scope| {
+    let (want_map, wanted) = mpsc::channel();
+    let (sums, outcomes, kept) = std::thread::scope(|scope| {
+        let common = &common;
+        let keeper = scope.spawn(move || {
+            let kept = common.atlas.keep(source, &wanted);
+            if kept.is_err() {
+                common.stop.store(true, Ordering::Relaxed);
+            }
+            kept
+        });
         let mut threads = Vec::new();
         for (number, lanes) in (0..).zip(by_thread) {
             let share = |total: u64| {
@@ -235,7 +266,14 @@ fn load(
                 let random = Random::new(work.seed, number);
                 Schedule::new(batches, work.arrivals, random, number as f64 / threads)
             });
-            let worker = Worker::new(&common, lanes, schedule, budget, sender.clone());
+            let worker = Worker::new(
+                common,
+                want_map.clone(),
+                lanes,
+                schedule,
+                budget,
+                sender.clone(),
+            );
             let pin = work.pin.map(|first| first + number as usize);
             threads.push(scope.spawn(move || {
                 if let Some(id) = pin
@@ -246,21 +284,26 @@ fn load(
                 worker.run()
             }));
         }
-        drop(sender);
+        drop((sender, want_map));
         let sums = progress::collect(&pieces, work.threads, work.shape);
         let outcomes: Vec<_> = threads
             .into_iter()
             .map(|thread| thread.join().expect("a worker does not panic"))
             .collect();
-        (sums, outcomes)
+        let kept = keeper.join().expect("the keeper of the map does not panic");
+        (sums, outcomes, kept)
     });
     let finished: Result<Vec<_>, _> = outcomes.into_iter().collect();
-    Ok(Loaded {
+    let finished = finished.map_err(doing("the load ended early"))?;
+    kept.map_err(|why| RunError::Setup(format!("the load ended early: {why}")))?;
+    let loaded = Loaded {
         sums,
-        finished: finished.map_err(doing("the load ended early"))?,
+        finished,
         connections,
         run,
-    })
+        reshards: 0,
+    };
+    Ok((loaded, common.atlas.current()))
 }
 
 /// Reads back what the workload asks for.
@@ -289,7 +332,7 @@ fn check(
     };
     let started = Instant::now();
     let outcome = match reader.verify(&slots) {
-        Ok(verified) => Ok(verified),
+        Ok((verified, shards)) => Ok((verified, shards)),
         Err(VerifyError::Wrong(wrong)) => Err(*wrong),
         Err(VerifyError::Client(source)) => {
             return Err(doing("the records cannot be read back")(source));
@@ -297,7 +340,6 @@ fn check(
     };
     Ok(Some(Checked {
         outcome,
-        shards: slots.len(),
         elapsed: started.elapsed(),
     }))
 }

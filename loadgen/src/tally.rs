@@ -20,6 +20,8 @@ pub(crate) enum Part {
 pub(crate) struct Tally {
     pub(crate) sent: u64,
     pub(crate) stored: u64,
+    /// Refused by shards that were closed, and to be sent again.
+    pub(crate) rerouted: u64,
     /// By error code, less one.
     pub(crate) refused: [u64; ErrorCode::ALL.len()],
     /// From the intended send to the answer, stored batches only.
@@ -35,6 +37,7 @@ impl Tally {
         Self {
             sent: 0,
             stored: 0,
+            rerouted: 0,
             refused: [0; ErrorCode::ALL.len()],
             latency: Times::new(),
             service: Times::new(),
@@ -49,6 +52,7 @@ impl Tally {
     pub(crate) fn merge(&mut self, other: &Self) {
         self.sent += other.sent;
         self.stored += other.stored;
+        self.rerouted += other.rerouted;
         for (sum, more) in self.refused.iter_mut().zip(&other.refused) {
             *sum += more;
         }

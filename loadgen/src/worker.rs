@@ -3,19 +3,24 @@
 //! Owns: the loop, and the difference between being late (ours) and being made to wait (the
 //! server's). Never: printing, or judging the run.
 
+mod end;
+mod reroute;
+
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
 use crate::args::Extent;
 use crate::client::ClientError;
 use crate::client::connection::Landing;
 use crate::clock::{nanoseconds, thread_cpu};
-use crate::lane::{Common, Lane, fate_of};
+use crate::lane::{Common, Lane, Next, Writer, fate_of};
 use crate::plan::Schedule;
+use crate::shards::Map;
 use crate::tally::{Part, Piece, Tally};
 use crate::witness::{Fate, Ledger};
 
@@ -26,6 +31,8 @@ const SLEEP_NS: u64 = 50_000_000;
 /// The kernel's timer is good for a millisecond: closer than this to a due send, the thread spins.
 const SPIN_NS: u64 = 2_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
+/// What the waker says that tells of a newer map.
+const NEW_MAP: Token = Token(usize::MAX);
 
 /// Due sends that the connections of a thread may hold back: more, and they are dropped and
 /// counted.
@@ -47,8 +54,17 @@ pub(crate) struct Finished {
 }
 
 pub(crate) struct Worker<'a> {
-    common: &'a Common<'a>,
+    common: &'a Common,
+    /// The map that this thread works by.
+    map: Arc<Map>,
+    want_map: Sender<u32>,
+    /// The newest map that was asked for.
+    wanted_map: u32,
+    writers: Vec<Writer>,
     lanes: Vec<Lane>,
+    /// Refused batches of shards that are closed, not yet handed to a lane again.
+    held: usize,
+    registry: Option<Registry>,
     /// Open loop if there is one.
     schedule: Option<Schedule>,
     /// Batches left to send after the warm-up.
@@ -72,8 +88,9 @@ pub(crate) struct Worker<'a> {
 impl<'a> Worker<'a> {
     /// A thread that drives `lanes`; `budget` batches may be sent after the warm-up.
     pub(crate) fn new(
-        common: &'a Common<'a>,
-        lanes: Vec<Lane>,
+        common: &'a Common,
+        want_map: Sender<u32>,
+        parts: Vec<(Lane, Writer)>,
         schedule: Option<Schedule>,
         budget: u64,
         pieces: Sender<Piece>,
@@ -84,8 +101,22 @@ impl<'a> Worker<'a> {
             Extent::Batches(_) => u64::MAX,
         };
         let frame_bytes = common.template.frame_bytes();
+        let (mut lanes, writers): (Vec<Lane>, Vec<Writer>) = parts.into_iter().unzip();
+        let mut writers = writers;
+        for (index, (lane, writer)) in lanes.iter_mut().zip(&mut writers).enumerate() {
+            lane.writer = index;
+            for place in writer.places.iter_mut().flatten() {
+                place.lane = index;
+            }
+        }
         Self {
             common,
+            map: common.atlas.current(),
+            want_map,
+            wanted_map: 0,
+            writers,
+            held: 0,
+            registry: None,
             lanes,
             schedule,
             budget,
@@ -125,9 +156,9 @@ impl<'a> Worker<'a> {
             last_answer: self.last_answer,
             busy: cpu.map(|(after, before)| (after - before) as f64 / elapsed as f64),
             ledgers: self
-                .lanes
+                .writers
                 .into_iter()
-                .map(|lane| (lane.writer, lane.ledger))
+                .map(|writer| (writer.number, writer.ledger))
                 .collect(),
         })
     }
@@ -140,6 +171,9 @@ impl<'a> Worker<'a> {
             poll.registry()
                 .register(lane.connection.socket(), Token(index), both)?;
         }
+        self.registry = Some(poll.registry().try_clone()?);
+        let waker = Waker::new(poll.registry(), NEW_MAP)?;
+        self.common.atlas.watch(waker);
         for index in 0..self.lanes.len() {
             self.pump(index)?;
         }
@@ -147,6 +181,7 @@ impl<'a> Worker<'a> {
         loop {
             let now = self.common.clock.now();
             self.turn_pieces(now);
+            self.take_map()?;
             self.take_due(now)?;
             if now >= self.end && self.is_drained(now) {
                 break;
@@ -172,6 +207,9 @@ impl<'a> Worker<'a> {
     }
 
     fn serve(&mut self, event: &Event) -> Result<(), ClientError> {
+        if event.token() == NEW_MAP {
+            return self.take_map();
+        }
         let index = event.token().0;
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             while self.receive(index)? {}
@@ -208,8 +246,7 @@ impl<'a> Worker<'a> {
             if due >= self.warmup_end {
                 self.tally.lag.record(now - due);
             }
-            let index = self.next_lane;
-            self.next_lane = (index + 1) % self.lanes.len();
+            let index = self.lane_in_turn();
             if self.lanes[index].due.len() < DUE_MAX / self.lanes.len() {
                 self.lanes[index].due.push_back(due);
             } else {
@@ -223,6 +260,19 @@ impl<'a> Worker<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The next connection that has a shard to write to; while all shards move, any that lives.
+    fn lane_in_turn(&mut self) -> usize {
+        let count = self.lanes.len();
+        let in_turn = |step: usize| (self.next_lane + step) % count;
+        let has_slots = |index: &usize| !self.lanes[*index].slots.is_empty();
+        let lives = |index: &usize| !self.lanes[*index].is_gone;
+        let found = (0..count).map(in_turn).find(has_slots);
+        let index = found.or_else(|| (0..count).map(in_turn).find(lives));
+        let index = index.expect("a connection that has shards is not let go");
+        self.next_lane = (index + 1) % count;
+        index
     }
 
     /// Whether one more batch may be sent at `at`. With a total instead of a time, the last one
@@ -244,6 +294,9 @@ impl<'a> Worker<'a> {
     /// Writes to one connection until its window or its socket is full, or nothing is due.
     fn pump(&mut self, index: usize) -> Result<(), ClientError> {
         loop {
+            if self.lanes[index].is_gone {
+                return Ok(());
+            }
             if self.lanes[index].connection.is_idle() && !self.fill(index) {
                 return Ok(());
             }
@@ -265,14 +318,7 @@ impl<'a> Worker<'a> {
         let frame_bytes = self.common.template.frame_bytes();
         let mut frames = 0;
         while frames < window.min(self.slots) {
-            let intended = if self.schedule.is_some() {
-                match self.lanes[index].due.pop_front() {
-                    Some(due) => due,
-                    None => break,
-                }
-            } else if self.spend(now) {
-                now
-            } else {
+            let Some(next) = self.next(index, now) else {
                 break;
             };
             // The last buffer given back is the one still in the cache.
@@ -281,7 +327,9 @@ impl<'a> Worker<'a> {
                 spare.unwrap_or_else(|| self.common.template.buffer(self.slots))
             });
             let slot = &mut buffer[frames * frame_bytes..(frames + 1) * frame_bytes];
-            self.lanes[index].frame(self.common, slot, intended, now);
+            let lane = &mut self.lanes[index];
+            let writer = &mut self.writers[lane.writer];
+            lane.frame(writer, &self.map, self.common, slot, next, now);
             frames += 1;
         }
         let Some(buffer) = buffer else {
@@ -294,9 +342,26 @@ impl<'a> Worker<'a> {
         true
     }
 
+    /// What a connection may send now, if anything.
+    fn next(&mut self, index: usize, now: u64) -> Option<Next> {
+        let lane = &mut self.lanes[index];
+        if let Some(flight) = lane.again.pop_front() {
+            return Some(Next::Again(flight));
+        }
+        if lane.slots.is_empty() {
+            return None;
+        }
+        if self.schedule.is_some() {
+            return lane.due.pop_front().map(Next::New);
+        }
+        self.spend(now).then_some(Next::New(now))
+    }
+
     fn receive(&mut self, index: usize) -> Result<bool, ClientError> {
         let Self {
             lanes,
+            writers,
+            held,
             tally,
             common,
             warmup_end,
@@ -305,12 +370,19 @@ impl<'a> Worker<'a> {
             ..
         } = self;
         let lane = &mut lanes[index];
-        let ledger = &mut lane.ledger;
-        let mut now = 0;
-        let more = lane.connection.receive(|flight, landing| {
+        if lane.is_gone {
+            return Ok(false);
+        }
+        let writer = &mut writers[lane.writer];
+        let (mut now, mut map_version) = (0, 0);
+        // Slots whose shard is closed, where something came from it.
+        let mut closed = Vec::new();
+        let received = lane.connection.receive(|flight, landing| {
             if now == 0 {
                 now = common.clock.now();
             }
+            let place = writer.place(flight.slot);
+            place.in_flight -= 1;
             let fate = match landing {
                 Landing::Stored(offset) => {
                     tally.stored += 1;
@@ -322,79 +394,41 @@ impl<'a> Worker<'a> {
                     }
                     Fate::Stored(offset)
                 }
+                Landing::Closed {
+                    map_version: version,
+                } => {
+                    tally.rerouted += 1;
+                    map_version = map_version.max(version);
+                    place.refused.push(flight);
+                    *held += 1;
+                    Fate::Refused
+                }
                 Landing::Refused(code) => {
                     tally.refuse(code);
                     fate_of(code)
                 }
             };
-            ledger.note(flight.slot, flight.batch, fate);
-        })?;
+            if place.is_moving || !place.refused.is_empty() {
+                closed.push(flight.slot);
+            }
+            writer.ledger.note(flight.slot, flight.batch, fate);
+        });
+        let more = match received {
+            // The server closes a connection that was silent for long.
+            Err(ClientError::Closed) if lane.is_unused() => {
+                lane.is_gone = true;
+                false
+            }
+            received => received?,
+        };
         if now != 0 {
             lane.heard = now;
             *last_answer = now;
         }
+        if !closed.is_empty() {
+            let writer = lane.writer;
+            self.shards_closed(writer, &closed, map_version)?;
+        }
         Ok(more)
-    }
-}
-
-impl Worker<'_> {
-    /// Whether nothing is owed any more. What is still due when the timeout has passed after the
-    /// end is given up: the server takes less than was asked for.
-    fn is_drained(&mut self, now: u64) -> bool {
-        let give_up = now >= self.end.saturating_add(nanoseconds(self.common.timeout));
-        for lane in &mut self.lanes {
-            if give_up {
-                self.unsent += lane.due.len() as u64;
-                lane.due.clear();
-            }
-        }
-        let owes = |lane: &Lane| lane.connection.in_flight() > 0 || !lane.due.is_empty();
-        !self.lanes.iter().any(owes)
-    }
-
-    fn look_for_silence(&mut self, now: u64) -> Result<(), ClientError> {
-        for lane in &mut self.lanes {
-            if lane.connection.in_flight() == 0 {
-                lane.heard = now;
-            } else if now.saturating_sub(lane.heard) > nanoseconds(self.common.timeout) {
-                return Err(ClientError::Silent(self.common.timeout));
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends the piece when its second, or its part of the run, is over.
-    fn turn_pieces(&mut self, now: u64) {
-        let part = if now < self.warmup_end {
-            Part::Warmup
-        } else if now < self.end {
-            Part::Measured
-        } else {
-            Part::Drain
-        };
-        if part != self.part {
-            if part == Part::Drain {
-                let oldest = self.lanes.iter().filter_map(|lane| lane.due.front()).min();
-                self.backlog_age = oldest.map_or(0, |oldest| now.saturating_sub(*oldest));
-            }
-            self.hand_over(now);
-            self.part = part;
-            self.piece_index = 0;
-        } else if now - self.piece_start >= SECOND_NS && part != Part::Drain {
-            self.hand_over(now);
-        }
-    }
-
-    fn hand_over(&mut self, now: u64) {
-        let piece = Piece {
-            part: self.part,
-            index: self.piece_index,
-            length: now - self.piece_start,
-            tally: std::mem::replace(&mut self.tally, Tally::new()),
-        };
-        self.piece_index += 1;
-        self.piece_start = now;
-        // Nobody takes pieces any more when the run is being given up.
-        let _ = self.pieces.send(piece);
     }
 }

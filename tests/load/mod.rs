@@ -1,5 +1,7 @@
 //! `weir-load` against the server: what it proves, and how it fails.
 
+mod reshard;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;

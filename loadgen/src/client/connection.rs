@@ -39,6 +39,14 @@ impl Flight {
             answered: false,
         }
     }
+
+    /// The same batch on its way once more.
+    pub(crate) fn again(self) -> Self {
+        Self {
+            answered: false,
+            ..self
+        }
+    }
 }
 
 /// What became of a flight.
@@ -46,6 +54,10 @@ impl Flight {
 pub(crate) enum Landing {
     Stored(weir_protocol::model::Offset),
     Refused(ErrorCode),
+    /// Refused because its shard was split or merged, as a map of this version says.
+    Closed {
+        map_version: u32,
+    },
 }
 
 /// Frames on their way into the socket.
@@ -154,6 +166,11 @@ impl Connection {
             let landing = match Response::decode(&answer)? {
                 Response::Appended(outcomes) if outcomes.len() == 1 => match outcomes[0] {
                     AppendOutcome::Stored { first_offset, .. } => Landing::Stored(first_offset),
+                    AppendOutcome::Refused {
+                        code: ErrorCode::ShardClosed,
+                        map_version,
+                        ..
+                    } => Landing::Closed { map_version },
                     AppendOutcome::Refused { code, .. } => Landing::Refused(code),
                 },
                 Response::Error(error) => Landing::Refused(error.code),

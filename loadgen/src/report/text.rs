@@ -30,6 +30,15 @@ impl Report {
             thousands(self.latency_ns.count),
             self.settings.batch_records
         );
+        if self.reshards > 0 {
+            let _ = writeln!(
+                out,
+                "the stream was resharded {} during the run: {} records were refused by closed shards \
+                 and sent again to their children",
+                times(self.reshards),
+                thousands(self.records_rerouted)
+            );
+        }
         for refusal in &self.refused {
             let records = thousands(refusal.records);
             let _ = writeln!(out, "refused {}: {records} records", refusal.code);
@@ -90,11 +99,14 @@ impl Verification {
         }
         let seconds = self.elapsed_ns as f64 / 1e9;
         let bytes = self.records_found as f64 * report.settings.record_bytes as f64;
+        let shards = if report.reshards == 0 {
+            format!("{} of {} shards", self.shards, report.settings.shards)
+        } else {
+            format!("{} shards, parents before children,", self.shards)
+        };
         let mut text = format!(
-            "read back {} of {} shards in {seconds:.1} s ({:.1} MB/s): no loss, no double, no \
-             reorder, no damage",
-            self.shards,
-            report.settings.shards,
+            "read back {} in {seconds:.1} s ({:.1} MB/s): no loss, no double, no reorder, no damage",
+            shards,
             bytes / seconds.max(1e-9) / 1e6
         );
         for (count, what) in [
@@ -123,6 +135,14 @@ fn row(out: &mut String, name: &str, times: &Summary) {
         let _ = write!(out, "{:>12}", milliseconds(value));
     }
     out.push('\n');
+}
+
+fn times(count: u32) -> String {
+    match count {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        count => format!("{} times", thousands(u64::from(count))),
+    }
 }
 
 /// A number with its thousands apart.

@@ -1,36 +1,55 @@
 //! Proves that what was promised is kept: nothing lost, doubled, reordered or damaged, and
 //! nothing there that was never sent.
 //!
-//! [`check`] judges the records of one shard; [`reader`] fetches them.
+//! [`family`] says which shards to read in which order, [`reader`] fetches their records, [`check`]
+//! judges them.
 
 pub(crate) mod check;
+pub(crate) mod family;
 pub(crate) mod reader;
 
 use std::fmt;
 
 use thiserror::Error;
-use weir_protocol::model::{Offset, ShardIndex};
+use weir_protocol::model::{HashKey, HashKeyRange, Offset, ShardIndex};
+
+use weir_protocol::wire::response::ShardDescription;
 
 use crate::client::ClientError;
 use crate::payload::KEY_BYTES;
 use crate::witness::Ledger;
 
-/// A shard that is written to.
+/// A key that is written under, and the shard that takes it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target {
     pub(crate) shard: ShardIndex,
     /// The core that owns it.
     pub(crate) core: u32,
+    /// Its part of the hash space.
+    pub(crate) range: HashKeyRange,
     /// A partition key whose hash the shard owns.
     pub(crate) key: [u8; KEY_BYTES],
+    /// The slot of a shard that this one's keys came from; whoever writes there writes here. Its own
+    /// number for one of the start.
+    pub(crate) beside: usize,
+}
+
+impl Target {
+    /// The hash of its key.
+    pub(crate) fn hash(&self) -> HashKey {
+        let key = std::str::from_utf8(&self.key).expect("keys are made of digits");
+        HashKey::of_partition_key(key)
+    }
 }
 
 /// All that is known of a run when its load has ended.
 pub(crate) struct Evidence<'a> {
     pub(crate) run: u64,
     pub(crate) batch_records: u64,
-    /// By slot.
+    /// By slot, as the run ended.
     pub(crate) targets: &'a [Target],
+    /// All shards of the stream after the run, in index order.
+    pub(crate) shards: &'a [ShardDescription],
     /// By writer.
     pub(crate) ledgers: &'a [Ledger],
     /// Nobody else writes to the stream.
@@ -50,16 +69,6 @@ pub(crate) struct Verified {
     pub(crate) foreign: u64,
     /// Records found beyond what the ledger could note.
     pub(crate) beyond: u64,
-}
-
-impl Verified {
-    fn add(&mut self, other: &Self) {
-        self.found += other.found;
-        self.trimmed += other.trimmed;
-        self.unanswered += other.unanswered;
-        self.foreign += other.foreign;
-        self.beyond += other.beyond;
-    }
 }
 
 /// The first record that is not as promised.

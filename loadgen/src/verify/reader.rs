@@ -1,18 +1,20 @@
-//! Fetches every shard from its beginning to its tip, asking for the next piece before judging
-//! this one.
+//! Fetches shards from their beginning to their tip, parents before children, asking for the next
+//! piece before judging this one.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use weir_protocol::batch::BatchView;
 use weir_protocol::limits::MIB;
-use weir_protocol::model::{Offset, ShardId, StreamId};
+use weir_protocol::model::{Offset, ShardId, ShardIndex, StreamId};
 use weir_protocol::wire::error::{ErrorCode, WireError};
 use weir_protocol::wire::frame::Correlation;
 use weir_protocol::wire::request::{ReadFrom, ReadRequest, Request, kind};
 use weir_protocol::wire::response::{ReadAnswer, Response};
 
-use super::check::ShardCheck;
+use super::check::Check;
+use super::family::Plan;
 use super::{Evidence, Verified, VerifyError};
 use crate::client::ClientError;
 use crate::client::control::Control;
@@ -33,8 +35,8 @@ pub(crate) struct Reader<'a> {
 }
 
 /// Where a shard is read, and what arrived.
-struct Cursor<'a> {
-    check: ShardCheck<'a>,
+struct Cursor<'c, 'e> {
+    check: &'c mut Check<'e>,
     shard: ShardId,
     at: Offset,
     /// The tip of the first answer: what came later is not this run's.
@@ -42,52 +44,74 @@ struct Cursor<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads and judges the shards of `slots`.
-    pub(crate) fn verify(&self, slots: &[usize]) -> Result<Verified, VerifyError> {
-        let mut verified = Verified::default();
-        let mut control: Option<(u32, Control)> = None;
-        let mut by_core = slots.to_vec();
-        by_core.sort_by_key(|slot| self.evidence.targets[*slot].core);
-        for slot in by_core {
-            let core = self.evidence.targets[slot].core;
-            let mut connected = match control.take() {
-                Some((at, control)) if at == core => control,
-                _ => Control::connect(self.server, core, self.timeout)?,
+    /// Reads and judges the shards of `slots`, and of others that share a shard with them. How many
+    /// shards that was comes with what was found.
+    pub(crate) fn verify(&self, slots: &[usize]) -> Result<(Verified, usize), VerifyError> {
+        let plan = self.evidence.plan(slots);
+        let mut check = Check::new(self.evidence);
+        self.excuse_forgotten(&plan, &mut check);
+        let mut connected: Option<(u32, Control)> = None;
+        for reading in &plan.readings {
+            let shard = &reading.shard;
+            let mut control = match connected.take() {
+                Some((core, control)) if core == shard.core => control,
+                _ => Control::connect(self.server, shard.core, self.timeout)?,
             };
-            verified.add(&self.shard(&mut connected, slot)?);
-            control = Some((core, connected));
+            check.begin(shard);
+            if let Some(start) = self.start(&plan, shard.index) {
+                let id = ShardId::new(self.stream, shard.index);
+                self.read(&mut control, &mut check, id, start)?;
+            }
+            connected = Some((shard.core, control));
+            for slot in &reading.ends {
+                check.finish(*slot)?;
+            }
         }
-        Ok(verified)
+        for slot in &plan.lost {
+            check.finish(*slot)?;
+        }
+        Ok((check.verified(), plan.readings.len()))
     }
 
-    fn shard(&self, control: &mut Control, slot: usize) -> Result<Verified, VerifyError> {
-        let shard = ShardId::new(self.stream, self.evidence.targets[slot].shard);
-        let ledgers = self.evidence.ledgers.iter();
-        let first = ledgers.filter_map(|ledger| ledger.stored(slot).min()).min();
-        let Some(first) = first.and_then(Offset::new) else {
-            if !self.evidence.alone {
-                return Ok(Verified::default());
-            }
-            // Nothing acknowledged: the shard is still read, for what should not be there.
-            return self.read(control, slot, shard, Offset::ZERO);
-        };
-        let start = if self.evidence.alone {
-            Offset::ZERO
-        } else {
-            first
-        };
-        self.read(control, slot, shard, start)
+    /// Where to begin in a shard; `None` if there is nothing of this run to be looked for.
+    fn start(&self, plan: &Plan, shard: ShardIndex) -> Option<Offset> {
+        if self.evidence.alone {
+            // Also where nothing was acknowledged, for what should not be there.
+            return Some(Offset::ZERO);
+        }
+        let stored = plan.slots.iter().flat_map(|slot| {
+            let ledgers = self.evidence.ledgers.iter();
+            ledgers.flat_map(|ledger| ledger.stored(*slot))
+        });
+        let here = stored.filter(|(home, _)| *home == shard);
+        here.map(|(_, first)| first).min().and_then(Offset::new)
+    }
+
+    /// A closed shard whose records are all past their retention is gone itself.
+    fn excuse_forgotten(&self, plan: &Plan, check: &mut Check<'_>) {
+        if !self.trims {
+            return;
+        }
+        let homes = plan.slots.iter().flat_map(|slot| {
+            let ledgers = self.evidence.ledgers.iter();
+            ledgers.flat_map(|ledger| ledger.homes(*slot))
+        });
+        let known = |home: &ShardIndex| self.evidence.shards.iter().any(|s| s.index == *home);
+        let gone: BTreeSet<ShardIndex> = homes.filter(|home| !known(home)).collect();
+        for shard in gone {
+            check.trimmed(shard, Offset::MAX);
+        }
     }
 
     fn read(
         &self,
         control: &mut Control,
-        slot: usize,
+        check: &mut Check<'_>,
         shard: ShardId,
         start: Offset,
-    ) -> Result<Verified, VerifyError> {
+    ) -> Result<(), VerifyError> {
         let mut cursor = Cursor {
-            check: ShardCheck::new(self.evidence, slot),
+            check,
             shard,
             at: start,
             until: None,
@@ -122,7 +146,7 @@ impl Reader<'_> {
                 }
             }
             if end {
-                return Ok(cursor.check.finish()?);
+                return Ok(());
             }
         }
     }
@@ -131,7 +155,7 @@ impl Reader<'_> {
     fn answer<'b>(
         &self,
         control: &mut Control,
-        cursor: &Cursor<'_>,
+        cursor: &Cursor<'_, '_>,
         mut asked: Correlation,
         buffer: &'b mut Vec<u8>,
     ) -> Result<ReadAnswer<'b>, VerifyError> {
@@ -174,7 +198,7 @@ impl Reader<'_> {
     fn confirm_horizon(
         &self,
         control: &mut Control,
-        cursor: &mut Cursor<'_>,
+        cursor: &mut Cursor<'_, '_>,
         jump: Offset,
         pending: Option<Correlation>,
     ) -> Result<(), VerifyError> {
@@ -213,7 +237,7 @@ impl Reader<'_> {
     }
 }
 
-impl Cursor<'_> {
+impl Cursor<'_, '_> {
     /// Judges one answer. Gives back where it begins, if that is behind what was asked for and
     /// the stream trims: whatever lies between may be gone.
     fn judge(
