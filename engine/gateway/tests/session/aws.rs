@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::rig::Server;
+use crate::rig::{Client, Server};
 
 #[test]
 fn the_session_of_the_readme() {
@@ -231,5 +231,36 @@ fn a_metered_shard_throttles_what_is_too_much() {
     assert_eq!(
         text,
         "Rate exceeded for shard shardId-000000000000 in stream q under account 000000000000."
+    );
+}
+
+/// The bytes of whole batches were charged once, so that a small Limit on a large batch was throttled.
+#[test]
+fn a_metered_shard_charges_reads_for_what_they_give() {
+    let server = Server::start(1, Duration::ZERO);
+    let mut client = server.connect();
+    client.call("CreateStream", json!({"StreamName": "q", "ShardCount": 2}));
+    client.wait_active("q");
+    // One call, so one batch of 10 MB; the quota of writes may go into debt by a call.
+    let data = base64_simd::STANDARD.encode_to_string(vec![7; 1_000_000]);
+    for shard in ["0", "170141183460469231731687303715884105728"] {
+        let record = json!({"PartitionKey": "k", "ExplicitHashKey": shard, "Data": data});
+        let ask = json!({"StreamName": "q", "Records": vec![record; 10]});
+        assert_eq!(client.call("PutRecords", ask)["FailedRecordCount"], 0);
+    }
+    let mut reads = |shard: &str, limit: u32| {
+        let ask = json!({"StreamName": "q", "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"});
+        let iterator = client.call("GetShardIterator", ask)["ShardIterator"].clone();
+        let ask = json!({"ShardIterator": iterator, "Limit": limit});
+        let given = client.call("GetRecords", ask.clone());
+        assert_eq!(given["Records"].as_array().unwrap().len(), limit as usize);
+        let ask = Client::request("GetRecords", &ask.to_string());
+        client.exchange(&ask).status
+    };
+    assert_eq!(reads("0", 1), 200, "1 MB of two is charged");
+    assert_eq!(
+        reads("1", 10),
+        400,
+        "10 MB are charged, which takes four seconds to pay"
     );
 }

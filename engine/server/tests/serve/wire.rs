@@ -256,6 +256,44 @@ fn a_waiting_read_wakes_when_data_comes_and_holds_up_nobody() {
     );
 }
 
+/// Reads that waited for their data were not charged at all once.
+#[test]
+fn a_waiting_read_is_charged_for_what_came() {
+    let folder = folder();
+    let metered = ["--cores", "1", "--quota", "aws", "--stream", "logs:1"];
+    let server = Server::start(&folder, &metered);
+    let shard = ShardId::new(describe(&server, "logs").id, ShardIndex(0));
+    let mut wire = Wire::connect(&server, 0);
+    // Four of the five calls that a second has.
+    for correlation in 1..=4 {
+        wire.ask(correlation, &read(shard, ReadFrom::TrimHorizon, 20_000));
+    }
+    wire.ask(5, &Request::Ping);
+    assert_eq!(wire.answer(), Some((5, Answer::Other)));
+    let large = vec![7; 1_000_000];
+    wire.ask(
+        6,
+        &Request::Append {
+            count: 1,
+            batches: &batch(shard, &[&large, &large]),
+        },
+    );
+    for _ in 0..5 {
+        let (correlation, answer) = wire.answer().unwrap();
+        match answer {
+            Answer::Records { data, .. } => assert_eq!(data.len(), 2),
+            other => assert!(
+                matches!((correlation, &other), (6, Answer::Appended(_))),
+                "{correlation}: {other:?}"
+            ),
+        }
+    }
+    // 8 MB were given out, of 2 MiB a second.
+    wire.ask(7, &read(shard, ReadFrom::TrimHorizon, 0));
+    let throttled = Answer::Error(ErrorCode::Throttled);
+    assert_eq!(wire.answer(), Some((7, throttled)));
+}
+
 #[test]
 fn nonsense_is_refused_and_harms_nobody_else() {
     let folder = folder();
