@@ -1,8 +1,12 @@
 //! What is measured.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
+use anyhow::bail;
 use clap::{Parser, ValueEnum};
+
+use crate::subscribe::MARK_BYTES;
 
 /// Drives one operation of a Kinesis endpoint over HTTP/1.1 and says how fast it went
 #[derive(Debug, Clone, Parser)]
@@ -10,6 +14,19 @@ pub(crate) struct Arguments {
     /// The Kinesis endpoint
     #[arg(long, default_value = "127.0.0.1:4567")]
     pub(crate) server: SocketAddr,
+    /// Speak TLS to it; the certificate is trusted with --ca FILE or --insecure
+    #[arg(long, requires = "trust")]
+    pub(crate) tls: bool,
+    /// The certificate to be trusted, as PEM: the server's own if it signed it itself
+    #[arg(long, value_name = "FILE", requires = "tls", group = "trust")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Trust whatever certificate comes
+    #[arg(long, requires = "tls", group = "trust")]
+    pub(crate) insecure: bool,
+    /// A new connection for every call, with its handshake: for some seconds only, as each takes a
+    /// port that the system keeps for a minute
+    #[arg(long)]
+    pub(crate) reconnect: bool,
     /// What is called
     #[arg(long, value_enum, default_value_t = Operation::PutRecords)]
     pub(crate) operation: Operation,
@@ -34,6 +51,12 @@ pub(crate) struct Arguments {
     /// Stop after so many bytes of record data instead
     #[arg(long)]
     pub(crate) total_bytes: Option<u64>,
+    /// Consumers, each with a subscription to every shard: at most 20 of one stream (subscribe)
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub(crate) consumers: u32,
+    /// Calls a second over all connections; as many as are answered if it is missing (subscribe)
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
     /// The CPU to run on
     #[arg(long)]
     pub(crate) pin: Option<usize>,
@@ -51,6 +74,28 @@ pub(crate) enum Operation {
     PutRecords,
     /// Reads every shard from its horizon, over and over
     GetRecords,
+    /// `PutRecords` under subscriptions: how long after a put's answer its event comes
+    Subscribe,
+}
+
+impl Arguments {
+    /// Refuses what would be ignored.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        let subscribes = self.operation == Operation::Subscribe;
+        if !subscribes && (self.rate.is_some() || self.consumers != 1) {
+            bail!("--rate and --consumers go with --operation subscribe");
+        }
+        if subscribes && (self.reconnect || self.total_bytes.is_some()) {
+            bail!("--reconnect and --total-bytes do not go with --operation subscribe");
+        }
+        if subscribes && self.bytes < MARK_BYTES {
+            bail!(
+                "--bytes {}: a record of --operation subscribe carries a mark of {MARK_BYTES}",
+                self.bytes
+            );
+        }
+        Ok(())
+    }
 }
 
 impl Operation {
@@ -60,6 +105,7 @@ impl Operation {
             Self::PutRecord => "PutRecord",
             Self::PutRecords => "PutRecords",
             Self::GetRecords => "GetRecords",
+            Self::Subscribe => "SubscribeToShard",
         }
     }
 }

@@ -32,11 +32,20 @@ pub(crate) fn request(arguments: &Arguments, operation: &str, body: &[u8]) -> Ve
     request
 }
 
+/// A `PutRecords` request of its own number, and the data of its first record.
+pub(crate) fn put_many(arguments: &Arguments, variant: usize) -> (Vec<u8>, Vec<u8>) {
+    let body = many(arguments, variant);
+    let first = data(arguments, variant * arguments.records);
+    (request(arguments, "PutRecords", &body), first)
+}
+
 /// The put requests.
 pub(crate) fn puts(arguments: &Arguments) -> Vec<Vec<u8>> {
     let bodies = (0..VARIANTS).map(|variant| match arguments.operation {
         Operation::PutRecords => many(arguments, variant),
-        Operation::PutRecord | Operation::GetRecords => one(arguments, variant),
+        Operation::PutRecord | Operation::GetRecords | Operation::Subscribe => {
+            one(arguments, variant)
+        }
     });
     bodies
         .map(|body| request(arguments, arguments.operation.name(), &body))

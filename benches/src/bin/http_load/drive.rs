@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use hdrhistogram::Histogram;
 use memchr::memmem;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Registry, Token};
 
 use crate::arguments::{Arguments, Encoding, Operation};
 use crate::connection::Connection;
+use crate::dial::Dial;
 use crate::setup::{Prepared, next_token, read_at};
 
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -28,26 +29,34 @@ pub(crate) struct Outcome {
 /// One connection and what it sends.
 struct Lane {
     connection: Connection,
+    number: usize,
     /// The call of a reader; putters send the prepared ones in turn.
     read: Vec<u8>,
     turn: usize,
 }
 
-pub(crate) fn drive(arguments: &Arguments, prepared: Prepared) -> anyhow::Result<Outcome> {
+/// Keeps this thread on the CPU that was asked for.
+pub(crate) fn pin(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(cpu) = arguments.pin
         && !core_affinity::set_for_current(core_affinity::CoreId { id: cpu })
     {
         bail!("CPU {cpu} is not there for us");
     }
+    Ok(())
+}
+
+pub(crate) fn drive(
+    arguments: &Arguments,
+    dial: &Dial,
+    prepared: Prepared,
+) -> anyhow::Result<Outcome> {
+    pin(arguments)?;
     let mut poll = Poll::new()?;
     let mut lanes = Vec::new();
     for number in 0..arguments.connections {
-        let mut connection = Connection::open(arguments.server)?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        poll.registry()
-            .register(&mut connection.stream, Token(number), interest)?;
         let mut lane = Lane {
-            connection,
+            connection: open(dial, poll.registry(), number)?,
+            number,
             read: Vec::new(),
             turn: number,
         };
@@ -62,7 +71,8 @@ pub(crate) fn drive(arguments: &Arguments, prepared: Prepared) -> anyhow::Result
             bail!("the server was silent for 10 s");
         }
         for event in &events {
-            lanes[event.token().0].go_on(arguments, &prepared, &mut tally)?;
+            let lane = &mut lanes[event.token().0];
+            lane.go_on(arguments, &prepared, &mut tally, (dial, poll.registry()))?;
         }
     }
     tally.outcome(arguments)
@@ -94,6 +104,7 @@ impl Lane {
         arguments: &Arguments,
         prepared: &Prepared,
         tally: &mut Tally,
+        (dial, registry): (&Dial, &Registry),
     ) -> anyhow::Result<()> {
         while self.send(prepared)? {
             let began = self.connection.began;
@@ -107,18 +118,29 @@ impl Lane {
             };
             tally.count(records, began);
             self.next(arguments, prepared, token);
+            if arguments.reconnect {
+                self.connection = open(dial, registry, self.number)?;
+            }
         }
         Ok(())
     }
 }
 
+/// A new connection that the loop watches.
+pub(crate) fn open(dial: &Dial, registry: &Registry, token: usize) -> anyhow::Result<Connection> {
+    let mut connection = Connection::open(dial)?;
+    let interest = Interest::READABLE | Interest::WRITABLE;
+    registry.register(&mut connection.stream, Token(token), interest)?;
+    Ok(connection)
+}
+
 /// How many records an answer is about; a failed one ends the run.
-fn records_of(arguments: &Arguments, answer: &[u8]) -> anyhow::Result<u64> {
+pub(crate) fn records_of(arguments: &Arguments, answer: &[u8]) -> anyhow::Result<u64> {
     let numbers = memmem::find_iter(answer, b"SequenceNumber").count() as u64;
     let expected = match arguments.operation {
         Operation::GetRecords => return Ok(numbers),
         Operation::PutRecord => 1,
-        Operation::PutRecords => arguments.records as u64,
+        Operation::PutRecords | Operation::Subscribe => arguments.records as u64,
     };
     if numbers != expected {
         let text = match arguments.encoding {
@@ -199,7 +221,7 @@ impl Tally {
 }
 
 /// CPU time of a process so far.
-fn cpu_seconds(process: &str) -> anyhow::Result<f64> {
+pub(crate) fn cpu_seconds(process: &str) -> anyhow::Result<f64> {
     let path = format!("/proc/{process}/stat");
     let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
     let fields = text.rsplit_once(')').context("no process there")?.1;

@@ -1,4 +1,5 @@
-//! `http-load`: drives a Kinesis endpoint over HTTP/1.1 as SDKs do, to see what the gateway costs.
+//! `http-load`: drives a Kinesis endpoint over HTTP/1.1 as SDKs do, plain or by TLS, to see what the
+//! gateway costs.
 //!
 //! Owns: one operation, over many kept connections with one call in flight each, from one pinned
 //! thread; every answer is looked at. Never: judging records; `weir-load` and the tests do.
@@ -10,15 +11,23 @@
 mod arguments;
 mod bodies;
 mod connection;
+mod dial;
 mod drive;
 mod setup;
+mod subscribe;
 
 use clap::Parser;
 
 fn main() -> anyhow::Result<()> {
     let arguments = arguments::Arguments::parse();
-    let prepared = setup::prepare(&arguments)?;
-    let outcome = drive::drive(&arguments, prepared)?;
+    arguments.check()?;
+    let dial = dial::Dial::of(&arguments)?;
+    if arguments.operation == arguments::Operation::Subscribe {
+        println!("{}", subscribe::run(&arguments, &dial)?);
+        return Ok(());
+    }
+    let prepared = setup::prepare(&arguments, &dial)?;
+    let outcome = drive::drive(&arguments, &dial, prepared)?;
     println!("{}", outcome.text(&arguments));
     Ok(())
 }

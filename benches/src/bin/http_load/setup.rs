@@ -8,6 +8,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::arguments::{Arguments, Encoding, Operation};
 use crate::bodies;
 use crate::connection::Connection;
+use crate::dial::Dial;
 
 /// What connections send.
 pub(crate) enum Prepared {
@@ -17,7 +18,7 @@ pub(crate) enum Prepared {
     Horizons(Vec<String>),
 }
 
-pub(crate) fn prepare(arguments: &Arguments) -> anyhow::Result<Prepared> {
+pub(crate) fn prepare(arguments: &Arguments, dial: &Dial) -> anyhow::Result<Prepared> {
     if arguments.operation != Operation::GetRecords {
         return Ok(Prepared::Puts(bodies::puts(arguments)));
     }
@@ -27,6 +28,7 @@ pub(crate) fn prepare(arguments: &Arguments) -> anyhow::Result<Prepared> {
     };
     let shards = call(
         &json,
+        dial,
         "ListShards",
         &format!("{{\"StreamName\":\"{}\"}}", json.stream),
     )?;
@@ -38,7 +40,7 @@ pub(crate) fn prepare(arguments: &Arguments) -> anyhow::Result<Prepared> {
             "StreamName": json.stream, "ShardId": shard["ShardId"],
             "ShardIteratorType": "TRIM_HORIZON",
         });
-        let answer = call(&json, "GetShardIterator", &body.to_string())?;
+        let answer = call(&json, dial, "GetShardIterator", &body.to_string())?;
         let answer: serde_json::Value = serde_json::from_slice(&answer)?;
         let token = answer["ShardIterator"].as_str().context("no iterator")?;
         horizons.push(token.to_owned());
@@ -81,9 +83,15 @@ pub(crate) fn next_token(answer: &[u8], encoding: Encoding) -> Option<String> {
     std::str::from_utf8(token).ok().map(str::to_owned)
 }
 
-fn call(arguments: &Arguments, operation: &str, body: &str) -> anyhow::Result<Vec<u8>> {
+/// One call on a connection of its own.
+pub(crate) fn call(
+    arguments: &Arguments,
+    dial: &Dial,
+    operation: &str,
+    body: &str,
+) -> anyhow::Result<Vec<u8>> {
     let request = bodies::request(arguments, operation, body.as_bytes());
-    let mut connection = Connection::open(arguments.server)?;
+    let mut connection = Connection::open(dial)?;
     let mut poll = Poll::new()?;
     let interest = Interest::READABLE | Interest::WRITABLE;
     poll.registry()
