@@ -105,6 +105,13 @@ impl ReadBudget {
         }
     }
 
+    /// A permit for `bytes` if most of the memory is free and nobody waits.
+    pub(crate) fn spare(&self, bytes: usize) -> Option<Permit> {
+        let held = self.tally.held.load(Ordering::Relaxed);
+        let is_free = held.saturating_add(bytes) <= self.tally.most / 2;
+        (is_free && self.line.borrow().waiting.is_empty()).then(|| self.tally.take(bytes))
+    }
+
     /// What is left, or something when nothing is held: then nothing would ever come back.
     fn grant(&self, wish: Wish) -> Option<Permit> {
         let held = self.tally.held.load(Ordering::Acquire);
@@ -323,5 +330,18 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    #[test]
+    fn what_is_spare_is_only_what_nobody_needs() {
+        let budget = ReadBudget::new(8 * MIB);
+        let kept = budget.spare(3 * MIB).unwrap();
+        assert!(budget.spare(2 * MIB).is_none());
+        drop(kept);
+        let all = budget.reserve(Wish::exactly(8 * MIB)).now_or_never();
+        let mut waiting = budget.reserve(Wish::up_to(MIB));
+        assert!(poll(&mut waiting).is_none());
+        drop(all);
+        assert!(budget.spare(1).is_none(), "somebody waits");
     }
 }

@@ -1,8 +1,9 @@
 //! The body of SubscribeToShard's answer: events for as long as the subscription lasts.
 //!
 //! Owns: when which frame comes, and what events say. Never: who may be subscribed and how fast;
-//! that is the engine. The connection asks for a frame when it has room for one, and between two
-//! frames nothing is held.
+//! that is the engine. The connection asks for a frame when it has room for one. Between two frames
+//! nothing is held but, while memory is plenty, the rest of what was read: a batch may be cut over
+//! many events.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,25 +15,39 @@ use hyper::body::Bytes;
 use weir_protocol::limits::{KIB, MIB};
 use weir_protocol::model::{Offset, SequenceNumber, Timestamp};
 use weir_reactor::Reactor;
-use weir_stream::{Engine, Next, Place, ReadAnswer, Shard, Stream, Subscription, SubscriptionEnd};
+use weir_stream::{
+    Engine, Next, ReadAnswer, ReadError, Shard, Stream, Subscription, SubscriptionEnd,
+};
 
-use crate::action::record_list::{ListBounds, RecordList, child_shards};
+use crate::action::record_list::{
+    ListBounds, RECORD_ROOM, RecordList, Room, child_shards, permit_bytes,
+};
 use crate::encoding::Encoding;
 use crate::error::{About, ErrorKind, ServiceError};
 use crate::event_stream::{self, FRAME_ROOM, FrameKind};
-use crate::http::{Ceiling, EventBody, leased};
+use crate::http::{Ceiling, EventBody, leased, permitted};
+use crate::read_budget::{Permit, ReadBudget, Wish};
 use crate::writer::Writer;
 
 /// Most bytes of data and keys in one event; a longer record comes alone. In base64, and with the
 /// names of its members, that is about a mebibyte.
 const EVENT_BYTES_MAX: u32 = 640 * KIB;
+/// Most records in one event, so that short ones do not make it long.
+const EVENT_RECORDS_MAX: usize = 4_096;
 /// Longest buffer that is asked for ahead.
 const BUFFER_BYTES: usize = MIB as usize;
-/// The same while half of the core's memory for bodies is taken: many clients may have stopped
-/// reading, each with an event on its way.
-const EVENT_BYTES_CROWDED: u32 = 64 * KIB;
+/// Batches that are read in one step; longer ones take another.
+const READ_BYTES: usize = MIB as usize;
 /// Room for an event's frame and its members beside the records.
 const EVENT_ROOM: usize = FRAME_ROOM + 256;
+/// What an event takes at most, unless its one record is longer.
+const EVENT_TEXT_MAX: usize =
+    EVENT_BYTES_MAX as usize * 4 / 3 + EVENT_RECORDS_MAX * RECORD_ROOM + EVENT_ROOM;
+/// Bounds of an event when there is memory for a long one.
+const EVENT_BOUNDS: ListBounds = ListBounds {
+    records_max: EVENT_RECORDS_MAX,
+    bytes_max: EVENT_BYTES_MAX as usize,
+};
 
 /// Where the frames come from.
 pub(crate) struct EventSource<R: Reactor> {
@@ -42,6 +57,7 @@ pub(crate) struct EventSource<R: Reactor> {
     pub(crate) stream: Arc<Stream>,
     pub(crate) account: String,
     pub(crate) ceiling: Rc<Ceiling>,
+    pub(crate) budget: Rc<ReadBudget>,
     /// The next record to give out.
     pub(crate) next: Offset,
 }
@@ -54,6 +70,14 @@ struct Events<R: Reactor> {
     told: Timestamp,
     /// When the last record given out arrived.
     last_arrival: Option<Timestamp>,
+    /// What was read and did not fit into the last event.
+    rest: Option<Rest<R>>,
+}
+
+/// Records that wait for the next event.
+struct Rest<R: Reactor> {
+    read: ReadAnswer<R>,
+    permit: Permit,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +94,7 @@ pub(crate) fn event_body<R: Reactor>(source: EventSource<R>) -> EventBody {
         source,
         phase: Phase::Begin,
         last_arrival: None,
+        rest: None,
     };
     let frames = unfold(events, |mut events| async move {
         let bytes = events.next_frame().await?;
@@ -86,35 +111,82 @@ impl<R: Reactor> Events<R> {
                 let bytes = Vec::with_capacity(FRAME_ROOM);
                 let mut bytes = event_stream::open(FrameKind::Event("initial-response"), bytes);
                 bytes.extend_from_slice(b"{}");
-                event_stream::close(bytes)
+                self.leased(event_stream::close(bytes))
             }
             Phase::Running => match self.next_event().await {
                 Ok(bytes) => bytes,
                 Err(end) => {
                     self.phase = Phase::Over;
-                    failure(&self.end_of(&end)?)
+                    self.leased(failure(&self.end_of(&end)?))
                 }
             },
             Phase::Over => return None,
         };
-        Some(leased(bytes, &self.source.ceiling))
+        Some(bytes)
     }
 
-    async fn next_event(&mut self) -> Result<Vec<u8>, SubscriptionEnd> {
-        let source = &self.source;
-        let bytes_max = if source.ceiling.is_half_full() {
-            EVENT_BYTES_CROWDED
-        } else {
-            EVENT_BYTES_MAX
-        };
-        let place = Place {
-            from: source.next,
-            bytes_max,
-        };
-        match source.subscription.next(place).await? {
-            Next::Quiet { behind_ms } => Ok(self.heartbeat(behind_ms)),
-            Next::Read(read) => self.event(&read, bytes_max as usize),
+    /// Bytes of a frame without records.
+    fn leased(&self, bytes: Vec<u8>) -> Bytes {
+        leased(bytes, &self.source.ceiling)
+    }
+
+    async fn next_event(&mut self) -> Result<Bytes, SubscriptionEnd> {
+        let (from, has_records) = (self.source.next, self.rest.is_some());
+        match self.source.subscription.next(from, has_records).await? {
+            Next::Quiet { behind_ms } => {
+                let bytes = self.heartbeat(behind_ms);
+                Ok(self.leased(bytes))
+            }
+            Next::Records => self.next_records().await,
         }
+    }
+
+    /// An event of what is left of the last read, or of a new one when there is memory for it.
+    async fn next_records(&mut self) -> Result<Bytes, SubscriptionEnd> {
+        // Nobody waits in line who holds something: if others wait, it is read again.
+        if let Some(rest) = self.rest.take()
+            && let Some(permit) = self.source.budget.spare(EVENT_TEXT_MAX)
+        {
+            return self.give(rest.read, Some(rest.permit), permit, EVENT_BOUNDS);
+        }
+        let mut wish = Wish::up_to(EVENT_TEXT_MAX + READ_BYTES);
+        loop {
+            let permit = self.source.budget.reserve(wish).await;
+            let (bounds, longest) = room(permit.bytes());
+            let (from, bytes_max) = (self.source.next, bounds.bytes_max as u32);
+            let read = self.source.subscription.read(from, bytes_max, longest);
+            match read.await {
+                Ok(read) => return self.give(read, None, permit, bounds),
+                // Its first record may be as long as all of it.
+                Err(ReadError::LongBatch { bytes, .. }) => {
+                    let text = permit_bytes(bytes, 1) - bytes;
+                    wish = Wish::exactly(bytes + text.max(EVENT_TEXT_MAX));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Writes an event, and keeps what did not fit if that spares reading it again and there is
+    /// memory for it. What is read in place is kept only if it is long: it must be copied.
+    fn give(
+        &mut self,
+        read: ReadAnswer<R>,
+        kept: Option<Permit>,
+        mut permit: Permit,
+        bounds: ListBounds,
+    ) -> Result<Bytes, SubscriptionEnd> {
+        let (bytes, is_cut) = self.event(&read, bounds)?;
+        permit.cover(bytes.capacity());
+        let is_long = read.bytes() > 2 * EVENT_BYTES_MAX as usize;
+        if is_cut && (is_long || matches!(read, ReadAnswer::There(_))) {
+            let kept = kept.or_else(|| self.source.budget.spare(read.bytes()));
+            self.rest = kept.map(|permit| Rest {
+                read: read.into_owned(),
+                permit,
+            });
+        }
+        Ok(permitted(bytes, permit, self.source.engine.spares()))
     }
 
     fn shard(&self) -> &Shard {
@@ -148,21 +220,18 @@ impl<R: Reactor> Events<R> {
         event_stream::close(out.into_bytes())
     }
 
-    /// An event with records, or with the end of the shard, or both.
+    /// An event with records, or with the end of the shard, or both; and whether not all that was
+    /// read fitted.
     fn event(
         &mut self,
         read: &ReadAnswer<R>,
-        bytes_max: usize,
-    ) -> Result<Vec<u8>, SubscriptionEnd> {
+        bounds: ListBounds,
+    ) -> Result<(Vec<u8>, bool), SubscriptionEnd> {
         let exists = self.refresh();
         let room = EVENT_ROOM + read.bytes() * 3 / 2;
         let spares = self.source.engine.spares();
         let mut out = open_event(spares.take(room.min(BUFFER_BYTES)));
         let stream = Arc::clone(&self.source.stream);
-        let bounds = ListBounds {
-            records_max: usize::MAX,
-            bytes_max,
-        };
         let mut list = RecordList::new(&stream, self.shard(), self.source.next, bounds);
         out.open_map().member("Records").open_list();
         for chunk in read.chunks() {
@@ -194,7 +263,7 @@ impl<R: Reactor> Events<R> {
         };
         out.member("MillisBehindLatest").number(behind_ms);
         out.close_map();
-        Ok(event_stream::close(out.into_bytes()))
+        Ok((event_stream::close(out.into_bytes()), is_cut))
     }
 
     /// The number to resume from: it rises with time also when nothing came.
@@ -229,6 +298,19 @@ impl<R: Reactor> Events<R> {
             }
         }
     }
+}
+
+/// What an event may hold, and the longest batch that may be read for it.
+fn room(permitted: usize) -> (ListBounds, usize) {
+    let room = Room::of(permitted, EVENT_RECORDS_MAX);
+    if permitted >= EVENT_TEXT_MAX + room.bytes {
+        return (EVENT_BOUNDS, permitted - EVENT_TEXT_MAX);
+    }
+    let bounds = ListBounds {
+        records_max: room.records,
+        bytes_max: room.bytes.min(EVENT_BYTES_MAX as usize),
+    };
+    (bounds, room.bytes)
 }
 
 fn open_event(buffer: Vec<u8>) -> Writer {

@@ -4,7 +4,7 @@
 //! `cbor` (the same in CBOR), `cases` and `refusals` (every refusal of every operation, by tables),
 //! `records` (what a record may be, by its stream), `recreated` (another stream under an old name),
 //! `reshard` (shards that are split and merged), `settings` (tags, consumers and stored settings),
-//! `subscriber`, `fan_out`, `fan_out_http2`, `fan_out_reshard` and `fan_out_speed`
+//! `subscriber`, `fan_out`, `fan_out_http2`, `fan_out_long`, `fan_out_reshard` and `fan_out_speed`
 //! (SubscribeToShard).
 
 #![allow(
@@ -24,6 +24,8 @@ mod cbor;
 mod fan_out;
 #[path = "session/fan_out_http2.rs"]
 mod fan_out_http2;
+#[path = "session/fan_out_long.rs"]
+mod fan_out_long;
 #[path = "session/fan_out_reshard.rs"]
 mod fan_out_reshard;
 #[path = "session/fan_out_speed.rs"]

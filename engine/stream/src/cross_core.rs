@@ -16,9 +16,9 @@ use crate::error::{AppendError, ReadError};
 use crate::request::{CoreCounters, ReadOwned, ReadRequest, ShardBatch, Stored};
 use crate::reshard::NoStandstill;
 use crate::stream::Streams;
-use crate::subscription::deliver::{Delivery, NextOwned};
+use crate::subscription::deliver::Delivery;
 use crate::subscription::register::Ticket;
-use crate::subscription::{SubscribeError, Subscriber, SubscriptionEnd};
+use crate::subscription::{Next, SubscribeError, Subscriber, SubscriptionEnd};
 
 /// Requests from other cores that may wait in the mailbox; more are refused.
 const REQUESTS_MAX: usize = 4_096;
@@ -58,7 +58,7 @@ pub(crate) enum CoreRequest {
     },
     Deliver {
         delivery: Delivery,
-        answer: Reply<Result<NextOwned, SubscriptionEnd>>,
+        answer: Reply<Result<Next, SubscriptionEnd>>,
     },
     Leave {
         subscriber: Arc<Subscriber>,
@@ -231,7 +231,7 @@ impl<R: Reactor> Engine<R> {
                     answer.send(granted);
                 }
                 CoreRequest::Deliver { delivery, answer } => {
-                    answer.send(engine.deliver_owned_here(&delivery).await);
+                    answer.send(engine.deliver_here(&delivery).await);
                 }
                 CoreRequest::StandStill { .. }
                 | CoreRequest::LetGo { .. }

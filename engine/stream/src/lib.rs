@@ -49,7 +49,7 @@ pub use settings::{
 };
 pub use stream::{Closed, Shard, Stream, Streams};
 pub use subscription::{
-    Next, Place, SubscribeError, Subscriber, Subscription, SubscriptionEnd, SubscriptionTimes,
+    Next, SubscribeError, Subscriber, Subscription, SubscriptionEnd, SubscriptionTimes,
 };
 pub use weir_log::{Appended, LogCounters, LogState, ReadBatches};
 

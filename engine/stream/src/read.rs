@@ -180,7 +180,7 @@ impl<R: Reactor> Engine<R> {
     }
 
     /// Whether `shard` may be read on this core now, and where it ends if it is closed.
-    fn check_readable(&self, shard: ShardId) -> Result<Option<Closed>, ReadError> {
+    pub(crate) fn check_readable(&self, shard: ShardId) -> Result<Option<Closed>, ReadError> {
         if self.is_stopping() {
             return Err(ReadError::Stopping);
         }

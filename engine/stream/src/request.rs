@@ -132,6 +132,15 @@ impl<R: Reactor> ReadAnswer<R> {
         here.into_iter().flatten().chain(there)
     }
 
+    /// The same as bytes of its own, and without the log's memory: copied if it is not yet.
+    #[must_use]
+    pub fn into_owned(self) -> Self {
+        match self {
+            Self::Here(read) => Self::There(read.into_owned()),
+            owned @ Self::There(_) => owned,
+        }
+    }
+
     /// Bytes of the batches.
     pub fn bytes(&self) -> usize {
         match self {
@@ -308,7 +317,7 @@ pub struct CoreCounters {
     pub subscriptions: u64,
     /// Events for subscribers, heartbeats too.
     pub deliveries: u64,
-    /// Bytes of batches in those events.
+    /// Bytes of keys and data in those events, of those that are sent.
     pub delivered_bytes: u64,
     /// Bytes of requests that wait for this core's log or another core, now.
     pub waiting_bytes: u64,

@@ -7,7 +7,7 @@ use weir_protocol::wire::request::ReadFrom;
 use weir_reactor::Reactor;
 use weir_stream::{ReadAnswer, ReadError, ReadRequest, Shard, Stream};
 
-use super::record_list::{ListBounds, RecordList, child_shards};
+use super::record_list::{ListBounds, PAGE_ROOM, RecordList, Room, child_shards, permit_bytes};
 use crate::call::Call;
 use crate::error::ServiceError;
 use crate::iterator::ShardIterator;
@@ -25,12 +25,6 @@ const BYTES_PER_RECORD: usize = 16 * 1024;
 const READ_BYTES_MIN: usize = 64 * 1024;
 /// Room asked for at least: a batch of usual length comes whole, however few records are wanted.
 const ROOM_BYTES_MIN: usize = 768 * 1024;
-/// What a record takes in an answer beside its key and data, and the answer beside its records.
-const RECORD_ROOM: usize = 192;
-const PAGE_ROOM: usize = 1024;
-/// What divisions lose.
-const SLACK: usize = 8;
-
 /// Answers the next records, and the iterator behind them.
 pub(crate) async fn answer<R: Reactor>(
     call: Call<'_, R>,
@@ -125,32 +119,6 @@ async fn read<R: Reactor>(
                 wish = Wish::exactly(permit_bytes(bytes, records));
             }
             Err(error) => return Err(error),
-        }
-    }
-}
-
-/// What a permit must cover for a read of `bytes`: a copy of it, and the answer in JSON. One in
-/// CBOR is shorter.
-fn permit_bytes(bytes: usize, records: usize) -> usize {
-    bytes + bytes.div_ceil(3) * 4 + SLACK + records * RECORD_ROOM + PAGE_ROOM
-}
-
-/// What a permit has room for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Room {
-    records: usize,
-    /// Of batches that are read, and of keys and data in the answer.
-    bytes: usize,
-}
-
-impl Room {
-    fn of(permitted: usize, records: usize) -> Self {
-        // If many records are wanted and little is permitted, a quarter is for what comes with each.
-        let records = records.min((permitted / 4 / RECORD_ROOM).max(1));
-        let left = permitted.saturating_sub(records * RECORD_ROOM + PAGE_ROOM);
-        Self {
-            records,
-            bytes: left.saturating_sub(3) * 3 / 7,
         }
     }
 }
@@ -333,22 +301,6 @@ mod tests {
         assert_eq!(answer["NextShardIterator"], "10");
         let answer = page(&stream, 3, 2, &read_of(Vec::new(), 10));
         assert_eq!(answer["NextShardIterator"], "10");
-    }
-
-    #[test]
-    fn a_permit_has_room_for_what_it_was_asked_for() {
-        for records in [1, 100, RECORDS_DEFAULT] {
-            for bytes in [ROOM_BYTES_MIN, 1_234_567, ANSWER_BYTES_MAX, 13 << 20] {
-                let room = Room::of(permit_bytes(bytes, records), records);
-                assert!(room.bytes >= bytes, "{bytes} {records}: {room:?}");
-            }
-        }
-        // However little it is, it has room for something.
-        let room = Room::of(512 * 1024, RECORDS_DEFAULT);
-        assert!(room.records > 500 && room.bytes > 150_000, "{room:?}");
-        // What is read, and what is written of it, is covered.
-        let text = room.bytes * 4 / 3 + room.records * RECORD_ROOM + PAGE_ROOM;
-        assert!(room.bytes + text <= 512 * 1024);
     }
 
     #[test]

@@ -8,6 +8,38 @@ use weir_stream::{Shard, Stream};
 use super::shape;
 use crate::writer::Writer;
 
+/// What a record takes in an answer beside its key and data, and the answer beside its records.
+pub(crate) const RECORD_ROOM: usize = 192;
+pub(crate) const PAGE_ROOM: usize = 1024;
+/// What divisions lose.
+const SLACK: usize = 8;
+
+/// What a permit must cover for a read of `bytes`: a copy of it, and the answer in JSON. One in
+/// CBOR is shorter.
+pub(crate) fn permit_bytes(bytes: usize, records: usize) -> usize {
+    bytes + bytes.div_ceil(3) * 4 + SLACK + records * RECORD_ROOM + PAGE_ROOM
+}
+
+/// What a permit has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    pub(crate) records: usize,
+    /// Of batches that are read, and of keys and data in the answer.
+    pub(crate) bytes: usize,
+}
+
+impl Room {
+    pub(crate) fn of(permitted: usize, records: usize) -> Self {
+        // If many records are wanted and little is permitted, a quarter is for what comes with each.
+        let records = records.min((permitted / 4 / RECORD_ROOM).max(1));
+        let left = permitted.saturating_sub(records * RECORD_ROOM + PAGE_ROOM);
+        Self {
+            records,
+            bytes: left.saturating_sub(3) * 3 / 7,
+        }
+    }
+}
+
 /// How much one list holds. The first record comes in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ListBounds {
@@ -117,4 +149,25 @@ pub(crate) fn child_shards(out: &mut Writer, stream: &Stream, ended: &Shard) {
         out.close_map();
     }
     out.close_list();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permit_has_room_for_what_it_was_asked_for() {
+        for records in [1, 100, 10_000] {
+            for bytes in [64 * 1024, 1_234_567, 10 << 20, 13 << 20] {
+                let room = Room::of(permit_bytes(bytes, records), records);
+                assert!(room.bytes >= bytes, "{bytes} {records}: {room:?}");
+            }
+        }
+        // However little it is, it has room for something.
+        let room = Room::of(512 * 1024, 10_000);
+        assert!(room.records > 500 && room.bytes > 150_000, "{room:?}");
+        // What is read, and what is written of it, is covered.
+        let text = room.bytes * 4 / 3 + room.records * RECORD_ROOM + PAGE_ROOM;
+        assert!(room.bytes + text <= 512 * 1024);
+    }
 }

@@ -69,6 +69,7 @@ pub(crate) async fn answer<R: Reactor>(
         subscription,
         account: call.identity.account.clone(),
         ceiling: Rc::clone(call.ceiling),
+        budget: Rc::clone(call.budget),
         stream,
         next,
     }))

@@ -56,11 +56,6 @@ impl Ceiling {
         })
     }
 
-    /// Whether half of what there is is taken.
-    pub(crate) fn is_half_full(&self) -> bool {
-        self.held.load(Ordering::Relaxed) > self.most / 2
-    }
-
     /// Takes `bytes`, until the lease is dropped; `None` at the ceiling.
     pub(crate) fn lease(&self, bytes: usize) -> Option<Lease> {
         let held = self.held.load(Ordering::Relaxed).saturating_add(bytes);

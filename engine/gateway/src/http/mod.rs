@@ -14,7 +14,9 @@ mod socket_io;
 mod tls;
 
 pub use body::{AnswerBody, LeasedBody};
-pub(crate) use body::{Ceiling, CollectError, EventBody, Lease, collect, discard, leased};
+pub(crate) use body::{
+    Ceiling, CollectError, EventBody, Lease, collect, discard, leased, permitted,
+};
 pub use serve::{serve, serve_tls};
 pub use tls::{SelfSigned, Tls, TlsError};
 

@@ -16,8 +16,8 @@ use weir_reactor::{
     choose_cpus, mailbox, oneshot, start_cores,
 };
 use weir_stream::{
-    Change, Changed, ControlError, CoreSeed, Engine, FolderOptions, QuotaSwitch, SubscriptionTimes,
-    open_folder,
+    Change, Changed, ControlError, CoreCounters, CoreSeed, Engine, FolderOptions, QuotaSwitch,
+    SubscriptionTimes, open_folder,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -26,6 +26,7 @@ enum Order {
     Serve(OwnedFd),
     Change(StreamName, Change, Reply<Result<Changed, ControlError>>),
     EndSubscriptions,
+    Count(Reply<CoreCounters>),
     Stop,
 }
 
@@ -141,6 +142,19 @@ impl Server {
         changed.unwrap().unwrap()
     }
 
+    /// Bytes of batches that were read since the start, by all cores.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        let read = self.cores.iter().map(|core| {
+            let (answer, wait) = oneshot();
+            assert!(core.send(Order::Count(answer)).is_ok());
+            wait.wait(Duration::from_secs(20))
+                .unwrap()
+                .unwrap()
+                .read_bytes
+        });
+        read.sum()
+    }
+
     /// Ends all subscriptions, as a server does that is told to stop.
     pub(crate) fn end_subscriptions(&self) {
         for core in &self.cores {
@@ -177,6 +191,7 @@ async fn serve(reactor: CoreReactor, seed: CoreSeed, mut orders: Inbox<Order>) {
                 answer.send(engine.change_stream(&name, change).await);
             }),
             Order::EndSubscriptions => engine.end_subscriptions(),
+            Order::Count(answer) => answer.send(engine.counters()),
             Order::Stop => break,
         }
     }

@@ -10,33 +10,26 @@ use std::time::Duration;
 use futures_util::future::select;
 use thiserror::Error;
 use weir_protocol::model::{Offset, ShardId};
-use weir_protocol::wire::request::ReadFrom;
 use weir_reactor::{Monotonic, Reactor, oneshot};
 
 use super::register::{Over, Subscriber, Ticket};
-use super::subscribe::Place;
 use crate::consumer::ConsumerStatus;
 use crate::cross_core::CoreRequest;
 use crate::engine::Engine;
 use crate::error::ReadError;
-use crate::request::{ReadAnswer, ReadOwned, ReadRequest};
 use crate::stream::{Stream, Streams};
 
 /// What comes next to a subscriber.
-pub enum Next<R: Reactor> {
-    /// Records, or a move of the place over what is gone, or the end of the shard.
-    Read(ReadAnswer<R>),
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// A read finds something: records, or a move of the place over what is gone, or the end of the
+    /// shard. The rate allows it.
+    Records,
     /// Nothing for the length of a heartbeat.
     Quiet {
         /// How far the place is behind the newest record at least, in milliseconds; 0 at the tip.
         behind_ms: u64,
     },
-}
-
-/// [`Next`] on its way between cores.
-pub(crate) enum NextOwned {
-    Read(ReadOwned),
-    Quiet { behind_ms: u64 },
 }
 
 /// Why a subscription ends.
@@ -90,33 +83,29 @@ pub(crate) struct Delivery {
     pub(crate) ticket: Ticket,
     /// Bytes that the client was given since the last request.
     pub(crate) given: u64,
-    pub(crate) place: Place,
+    /// The next record wanted.
+    pub(crate) from: Offset,
+    /// The subscriber has records yet, and waits for its rate only.
+    pub(crate) has_records: bool,
 }
 
 impl<R: Reactor> Engine<R> {
-    /// Waits for records on the shard's own core.
-    pub(crate) async fn deliver_here(
-        &self,
-        delivery: &Delivery,
-    ) -> Result<Next<R>, SubscriptionEnd> {
+    /// Waits for records on the shard's own core. They are read when there is memory for them, which
+    /// is not held while this waits.
+    pub(crate) async fn deliver_here(&self, delivery: &Delivery) -> Result<Next, SubscriptionEnd> {
         let Delivery {
             subscriber,
             ticket,
             given,
-            place,
+            from,
+            has_records,
         } = delivery;
-        let (shard, from) = (subscriber.shard, place.from);
+        let (shard, from) = (subscriber.shard, *from);
+        self.count(|counted| counted.delivered_bytes += given);
         let heartbeat = self.with_subscriptions(|all| {
             all.charge(subscriber, *given);
             all.times().heartbeat
         });
-        let request = ReadRequest {
-            shard,
-            from: ReadFrom::Offset(from),
-            bytes_max: place.bytes_max,
-            wait_ms: 0,
-            polling: false,
-        };
         let deadline = self.monotonic().plus(heartbeat);
         loop {
             let now = self.monotonic();
@@ -124,15 +113,9 @@ impl<R: Reactor> Engine<R> {
             let is_metered = self.is_metered(shard).unwrap_or(false);
             let pause = self.with_subscriptions(|all| all.wait(subscriber, is_metered, now));
             let left = deadline.since(now);
-            if pause.is_zero() {
-                let read = self.read_here(&request).await?;
-                if read.batches.count > 0 || read.next > from || read.at_end {
-                    self.count(|counted| {
-                        counted.deliveries += 1;
-                        counted.delivered_bytes += read.batches.bytes as u64;
-                    });
-                    return Ok(Next::Read(ReadAnswer::Here(read)));
-                }
+            if pause.is_zero() && (*has_records || self.has_more(shard, from)?) {
+                self.count(|counted| counted.deliveries += 1);
+                return Ok(Next::Records);
             }
             if left.is_zero() {
                 self.count(|counted| counted.deliveries += 1);
@@ -147,6 +130,15 @@ impl<R: Reactor> Engine<R> {
         }
     }
 
+    /// Whether a read from `from` on finds something, be it the shard's end.
+    fn has_more(&self, shard: ShardId, from: Offset) -> Result<bool, ReadError> {
+        let closed = self.check_readable(shard)?;
+        let tip = self.log().tip(shard).ok_or(ReadError::StreamNotFound {
+            stream: shard.stream,
+        })?;
+        Ok(tip.durable_next > from || closed.is_some_and(|closed| from >= closed.next))
+    }
+
     /// Waits until there is data, the subscription is over, or `nap` has passed. Data does not
     /// matter while the rate is used up.
     async fn wait_for_delivery(&self, delivery: &Delivery, wants_data: bool, nap: Duration) {
@@ -155,7 +147,7 @@ impl<R: Reactor> Engine<R> {
                 pending::<()>().await;
             }
             let shard = delivery.subscriber.shard;
-            self.log().wait_data(shard, delivery.place.from).await;
+            self.log().wait_data(shard, delivery.from).await;
         });
         let over = pin!(poll_fn(|context| {
             let (subscriber, ticket) = (&delivery.subscriber, delivery.ticket);
@@ -189,7 +181,7 @@ impl<R: Reactor> Engine<R> {
         })
     }
 
-    fn quiet(&self, shard: ShardId, from: Offset) -> Next<R> {
+    fn quiet(&self, shard: ShardId, from: Offset) -> Next {
         let tip = self.log().tip(shard);
         let newest = tip.filter(|tip| tip.durable_next > from);
         let now = self.wall();
@@ -203,29 +195,13 @@ impl<R: Reactor> Engine<R> {
         &self,
         owner: u32,
         delivery: Delivery,
-    ) -> Result<Next<R>, SubscriptionEnd> {
+    ) -> Result<Next, SubscriptionEnd> {
         let (answer, wait) = oneshot();
         let deliver = CoreRequest::Deliver { delivery, answer };
         if self.address(owner).requests.send(deliver).is_err() {
             return Err(SubscriptionEnd::Failed(ReadError::Overloaded));
         }
-        let next = wait.await.unwrap_or(Err(SubscriptionEnd::Stopping))?;
-        Ok(match next {
-            NextOwned::Read(read) => Next::Read(ReadAnswer::There(read)),
-            NextOwned::Quiet { behind_ms } => Next::Quiet { behind_ms },
-        })
-    }
-
-    /// Answers another core's [`Engine::deliver_there`].
-    pub(crate) async fn deliver_owned_here(
-        &self,
-        delivery: &Delivery,
-    ) -> Result<NextOwned, SubscriptionEnd> {
-        Ok(match self.deliver_here(delivery).await? {
-            Next::Read(ReadAnswer::Here(read)) => NextOwned::Read(read.into_owned()),
-            Next::Read(ReadAnswer::There(read)) => NextOwned::Read(read),
-            Next::Quiet { behind_ms } => NextOwned::Quiet { behind_ms },
-        })
+        wait.await.unwrap_or(Err(SubscriptionEnd::Stopping))
     }
 
     /// Ends the subscriptions of consumers that a new snapshot has no more.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 pub use deliver::{Next, SubscriptionEnd};
 pub use register::Subscriber;
-pub use subscribe::{Place, SubscribeError, Subscription};
+pub use subscribe::{SubscribeError, Subscription};
 
 /// How long things take around a subscription. Tests shrink them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use weir_protocol::model::{ConsumerName, Offset, ShardId, StreamId};
+use weir_protocol::wire::request::ReadFrom;
 use weir_reactor::{Reactor, oneshot};
 
 use super::deliver::Delivery;
@@ -14,6 +15,8 @@ use super::{Next, SubscriptionEnd};
 use crate::consumer::ConsumerStatus;
 use crate::cross_core::CoreRequest;
 use crate::engine::Engine;
+use crate::error::ReadError;
+use crate::request::{ReadAnswer, ReadRequest};
 
 /// Why a subscription was not granted.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -87,26 +90,40 @@ impl<R: Reactor> fmt::Debug for Subscription<R> {
 }
 
 impl<R: Reactor> Subscription<R> {
-    /// The next records from `place` on, as soon as there are any that are durable and the rate
-    /// allows them; [`Next::Quiet`] if that takes longer than a heartbeat.
-    pub async fn next(&self, place: Place) -> Result<Next<R>, SubscriptionEnd> {
+    /// Waits until there are durable records from `from` on and the rate allows them;
+    /// [`Next::Quiet`] if that takes longer than a heartbeat. Whoever `has_records` of an earlier
+    /// read waits for the rate only.
+    pub async fn next(&self, from: Offset, has_records: bool) -> Result<Next, SubscriptionEnd> {
         let delivery = Delivery {
             subscriber: Arc::clone(&self.subscriber),
             ticket: self.ticket,
             given: self.given.take(),
-            place,
+            from,
+            has_records,
         };
-        let next = if self.owner == self.engine.core() {
-            self.engine.deliver_here(&delivery).await?
+        if self.owner == self.engine.core() {
+            self.engine.deliver_here(&delivery).await
         } else {
-            self.engine.deliver_there(self.owner, delivery).await?
-        };
-        if let Next::Read(read) = &next
-            && read.at_end()
-        {
-            self.engine.knows_end_of(self.subscriber.shard).await;
+            self.engine.deliver_there(self.owner, delivery).await
         }
-        Ok(next)
+    }
+
+    /// Reads what [`Self::next`] told of, up to about `bytes_max`; refused as
+    /// [`ReadError::LongBatch`] if that has more than `longest` bytes.
+    pub async fn read(
+        &self,
+        from: Offset,
+        bytes_max: u32,
+        longest: usize,
+    ) -> Result<ReadAnswer<R>, ReadError> {
+        let request = ReadRequest {
+            shard: self.subscriber.shard,
+            from: ReadFrom::Offset(from),
+            bytes_max,
+            wait_ms: 0,
+            polling: false,
+        };
+        self.engine.read_in_place(request, longest).await
     }
 
     /// Notes that the client was given `bytes` of keys and data; they count against its rate.
@@ -118,15 +135,6 @@ impl<R: Reactor> Subscription<R> {
     pub fn subscriber(&self) -> &Subscriber {
         &self.subscriber
     }
-}
-
-/// Where a subscription reads on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// The next record wanted.
-    pub from: Offset,
-    /// Most bytes of batches wanted at once; at least one batch comes.
-    pub bytes_max: u32,
 }
 
 impl<R: Reactor> Drop for Subscription<R> {
@@ -245,6 +253,7 @@ impl<R: Reactor> Engine<R> {
 
     /// The subscriber's place is free again, if `ticket` still has it.
     pub(crate) fn leave_here(&self, subscriber: &Subscriber, ticket: Ticket, given: u64) {
+        self.count(|counted| counted.delivered_bytes += given);
         self.with_subscriptions(|all| {
             all.charge(subscriber, given);
             all.leave(subscriber, ticket);
