@@ -45,6 +45,9 @@ mod load;
 // What a metered shard takes, and that others take more.
 mod quota;
 
+// The memory that a server may take, and readers that take their time.
+mod memory;
+
 // The admin port: pages for probes, metrics that add up.
 mod admin;
 

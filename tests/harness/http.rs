@@ -9,12 +9,12 @@ use serde_json::Value;
 /// Longer than anything the server does before it answers.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-pub(super) struct Http {
+pub(crate) struct Http {
     socket: BufReader<TcpStream>,
 }
 
 impl Http {
-    pub(super) fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).expect("the server takes connections");
         socket.set_nodelay(true).expect("it is a socket");
         socket
@@ -25,15 +25,20 @@ impl Http {
         }
     }
 
-    /// Calls an operation: its answer, or the error's type and text.
-    pub(super) fn ask(&mut self, operation: &str, body: &Value) -> Result<Value, (String, String)> {
+    /// The bytes of a call.
+    pub(crate) fn request(operation: &str, body: &Value) -> Vec<u8> {
         let body = body.to_string();
         let head = format!(
             "POST / HTTP/1.1\r\nhost: test\r\ncontent-type: application/x-amz-json-1.1\r\n\
              x-amz-target: Kinesis_20131202.{operation}\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        let request = [head.as_bytes(), body.as_bytes()].concat();
+        [head.as_bytes(), body.as_bytes()].concat()
+    }
+
+    /// Calls an operation: its answer, or the error's type and text.
+    pub(crate) fn ask(&mut self, operation: &str, body: &Value) -> Result<Value, (String, String)> {
+        let request = Self::request(operation, body);
         self.socket
             .get_mut()
             .write_all(&request)
@@ -48,7 +53,7 @@ impl Http {
 
     /// Calls an operation that must succeed.
     #[track_caller]
-    pub(super) fn call(&mut self, operation: &str, body: &Value) -> Value {
+    pub(crate) fn call(&mut self, operation: &str, body: &Value) -> Value {
         match self.ask(operation, body) {
             Ok(answer) => answer,
             Err(error) => panic!("{operation} {body}: {error:?}"),

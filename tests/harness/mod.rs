@@ -6,6 +6,7 @@ mod clients;
 mod commands;
 mod content;
 mod folder;
+mod http;
 mod load;
 mod reader;
 mod victim;
@@ -17,6 +18,7 @@ pub(crate) use clients::{
 pub(crate) use commands::{Ran, run, signal, weir};
 pub(crate) use content::{Content, Shape, fill, parse};
 pub(crate) use folder::{bytes_on_disk, temporary};
+pub(crate) use http::Http;
 pub(crate) use load::{Load, Noted, Placed, Plan};
 pub(crate) use reader::{Found, Reader};
 pub(crate) use victim::{Ended, Setup, Victim};

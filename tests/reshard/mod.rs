@@ -5,7 +5,6 @@
 //! in the middle of a reshard, which the next start takes up.
 
 mod commands;
-mod http;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -21,8 +20,7 @@ use weir_protocol::model::StreamMode;
 use weir_protocol::wire::hello::CORE_ANY;
 use weir_protocol::wire::request::CreateRequest;
 
-use crate::harness::{Setup, Victim, Wire, alone, name, signal, temporary, wait_for};
-use http::Http;
+use crate::harness::{Http, Setup, Victim, Wire, alone, name, signal, temporary, wait_for};
 
 const STREAM: &str = "storm";
 const PATIENCE: Duration = Duration::from_mins(1);
