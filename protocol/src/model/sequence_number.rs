@@ -33,6 +33,10 @@ pub struct InvalidSequenceNumber {
 const SECONDS_MASK: u64 = (1 << 36) - 1;
 /// Times at or above this many seconds are refused, as AWS does.
 const SECONDS_END: u64 = 16_025_175_000;
+/// Numbers of the layout that AWS gave up long ago have this bit, the 32nd hex digit, and none above:
+/// nine digits of the shard's creation time follow, and the last four are the shard's index. It is added
+/// where it lacks, as AWS does.
+const ANCIENT: u128 = 1 << 124;
 const INDEX_CLOSED: u64 = 0x7fff_ffff_ffff_ffff;
 /// Marks progress, in the eight bits between index and time that are zero otherwise.
 const PROGRESS: u128 = 1 << 72;
@@ -83,6 +87,9 @@ impl SequenceNumber {
 
     /// The sequence index: 0 for a shard's start, the offset plus one for a record.
     pub fn index(self) -> u64 {
+        if self.is_ancient() {
+            return 0;
+        }
         ((self.high & 0xffff) << 48) | (self.low >> 80) as u64
     }
 
@@ -97,26 +104,37 @@ impl SequenceNumber {
     /// Whether this number stands for progress; then [`Self::offset`] is the one of the record
     /// before the place that was reached.
     pub fn is_progress(self) -> bool {
-        self.low & PROGRESS != 0
+        !self.is_ancient() && self.low & PROGRESS != 0
     }
 
     /// The shard that this number encodes.
     pub fn shard(self) -> ShardIndex {
+        if self.is_ancient() {
+            return ShardIndex((self.low & 0xffff) as u32);
+        }
         ShardIndex((self.low >> 4) as u32)
     }
 
     /// When its shard was created, to the second.
     pub fn shard_created(self) -> Timestamp {
-        Timestamp::from_millis(((self.high >> 20) & SECONDS_MASK) * 1000)
+        let seconds = if self.is_ancient() {
+            (self.low >> 88) as u64
+        } else {
+            self.high >> 20
+        };
+        Timestamp::from_millis((seconds & SECONDS_MASK) * 1000)
     }
 
-    /// The record's time, to the second.
+    /// The record's time, to the second; an ancient number's is the shard's creation.
     pub fn time(self) -> Timestamp {
+        if self.is_ancient() {
+            return self.shard_created();
+        }
         Timestamp::from_millis((((self.low >> 36) as u64) & SECONDS_MASK) * 1000)
     }
 
-    /// Reads the decimal. Values below 2^124 are numbers of a layout that AWS gave up long ago; the
-    /// small ones among them ("0", "1") are used as "from the very start" and come back as index 0.
+    /// Reads the decimal. Values below 2^128 are numbers of a layout that AWS gave up long ago, "0" and
+    /// "5" among them; their index is 0.
     pub fn parse(text: &str) -> Result<Self, InvalidSequenceNumber> {
         let invalid = || InvalidSequenceNumber {
             text: text.chars().take(64).collect(),
@@ -138,16 +156,20 @@ impl SequenceNumber {
             low = (step1 << 64) | (step0 & u128::from(u64::MAX));
             high = u64::try_from(step2).map_err(|_| invalid())?;
         }
-        let number = Self { high, low };
-        if high == 0 && low < 1 << 124 {
-            return Ok(Self { high: 0, low: 0 });
+        if high == 0 {
+            let low = (low & (ANCIENT - 1)) | ANCIENT;
+            let ancient = Self { high, low };
+            let is_time = ancient.shard_created().as_secs() < SECONDS_END;
+            return is_time.then_some(ancient).ok_or_else(invalid);
         }
+        let number = Self { high, low };
         let whole = high >> 56 == 2 && low & 0xf == 2;
         let mark = (low >> 72) as u8 <= 1;
+        let is_shard = number.shard().0 >> 31 == 0;
         let nibble = (high >> 16) & 0xf == u64::from(number.shard().0 & 0xf);
         let times =
             number.time().as_secs() < SECONDS_END && number.shard_created().as_secs() < SECONDS_END;
-        if whole && mark && nibble && times && number.index() >> 63 == 0 {
+        if whole && mark && is_shard && nibble && times && number.index() >> 63 == 0 {
             Ok(number)
         } else {
             Err(invalid())
@@ -159,7 +181,7 @@ impl SequenceNumber {
         decimal::digits([self.low as u64, (self.low >> 64) as u64, self.high])
     }
 
-    /// Whether this is a number of the given-up layout, which names no shard.
+    /// Whether this is a number of the given-up layout.
     pub fn is_ancient(self) -> bool {
         self.high == 0
     }
@@ -210,7 +232,43 @@ mod tests {
             assert!(SequenceNumber::parse(text).is_err(), "{text}");
         }
         assert_eq!(SequenceNumber::parse("0").unwrap().index(), 0);
-        assert!(SequenceNumber::parse("5").unwrap().is_ancient());
+    }
+
+    #[test]
+    fn ancient_numbers_name_a_shard() {
+        for (text, shard, whole) in [
+            ("0", 0, "21267647932558653966460912964485513216"),
+            ("5", 5, "21267647932558653966460912964485513221"),
+            (
+                "425352958651173072921826052383309826",
+                2,
+                "21693000891209827039382739016868823042",
+            ),
+            // 0xf3bb2cc3d7ff7fffffffffffffff0000: whatever the first digit is.
+            (
+                "323974270430642978495705530411780079616",
+                0,
+                "26227199374821822965252748908982894592",
+            ),
+        ] {
+            let number = SequenceNumber::parse(text).unwrap();
+            assert!(number.is_ancient() && !number.is_progress(), "{text}");
+            assert_eq!(number.shard(), ShardIndex(shard), "{text}");
+            assert_eq!((number.index(), number.offset()), (0, None), "{text}");
+            assert_eq!(number.to_string(), whole);
+        }
+        // A creation time that is too large: 0x13bb2cc3d80000000000000000000000.
+        assert!(SequenceNumber::parse("26227199374822427428162556223570313216").is_err());
+    }
+
+    #[test]
+    fn indices_have_no_top_bit() {
+        for text in [
+            "49039857307719593840066370180380661734935976090628259842",
+            "49039857307708443467467104868809893875799651944235008002",
+        ] {
+            assert!(SequenceNumber::parse(text).is_err(), "{text}");
+        }
     }
 
     proptest! {

@@ -168,16 +168,26 @@ mod tests {
              a call to a shard with shardId-000000000001"
         );
         let other_stream = number(1, example::CREATED.minus_millis(86_400_000), 41);
-        for foreign in [other_stream.as_str(), "0", "5"] {
+        // AWS adds 2^124 to numbers that lack it.
+        let ancient = "21267647932558653966460912964485513217";
+        for (foreign, told) in [
+            (other_stream.as_str(), other_stream.as_str()),
+            ("1", ancient),
+        ] {
             assert_eq!(
                 by_number("AT_SEQUENCE_NUMBER", foreign).unwrap_err(),
                 format!(
-                    "StartingSequenceNumber {foreign} used in GetShardIterator on shard \
+                    "StartingSequenceNumber {told} used in GetShardIterator on shard \
                      shardId-000000000001 in stream logs under account 000000000000 is invalid \
                      because it did not come from this stream."
                 )
             );
         }
+        assert!(
+            by_number("AT_SEQUENCE_NUMBER", "5")
+                .unwrap_err()
+                .starts_with("Invalid StartingSequenceNumber. It encodes shardId-000000000005,")
+        );
         let nonsense = "9".repeat(56);
         assert!(
             by_number("AT_SEQUENCE_NUMBER", &nonsense)

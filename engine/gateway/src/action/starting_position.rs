@@ -84,15 +84,15 @@ impl StartingPosition<'_> {
     ) -> Result<Start, ServiceError> {
         let (operation, index) = (self.operation, shard.index);
         let after = self.kind == "AFTER_SEQUENCE_NUMBER";
-        let refuse = |why: &str| {
+        let refuse = |number: &str, why: &str| {
             ServiceError::invalid_argument(format!(
-                "StartingSequenceNumber {text} used in {operation} on shard {index} in stream {} \
+                "StartingSequenceNumber {number} used in {operation} on shard {index} in stream {} \
                  under account {} is invalid{why}",
                 about.stream, about.account
             ))
         };
-        let number = SequenceNumber::parse(text).map_err(|_| refuse("."))?;
-        if !number.is_ancient() && number.shard() != index {
+        let number = SequenceNumber::parse(text).map_err(|_| refuse(text, "."))?;
+        if number.shard() != index {
             return Err(ServiceError::invalid_argument(format!(
                 "Invalid StartingSequenceNumber. It encodes {}, while it was used in a call to a shard \
                  with {index}",
@@ -100,7 +100,9 @@ impl StartingPosition<'_> {
             )));
         }
         if number.is_ancient() || number.shard_created().as_secs() != shard.created.as_secs() {
-            return Err(refuse(" because it did not come from this stream."));
+            // An ancient number is told in the form that it was read as.
+            let why = " because it did not come from this stream.";
+            return Err(refuse(&number.to_string(), why));
         }
         Ok(Start::At(match number.offset() {
             // A number of progress stands for a place behind its record, however it is asked for.

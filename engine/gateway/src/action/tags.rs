@@ -47,7 +47,9 @@ fn check<'a>(
     act: &str,
     about: About<'_>,
 ) -> Result<(), ServiceError> {
-    let legal = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_./=+-%@:".contains(c);
+    // Blanks of all kinds, but neither tabs nor ends of lines.
+    let is_blank = |c: char| c.is_whitespace() && !c.is_control();
+    let legal = |c: char| c.is_alphanumeric() || is_blank(c) || "_./=+-%@:".contains(c);
     if texts.clone().any(|text| !text.chars().all(legal)) {
         return Err(ServiceError::invalid_argument(
             "Some tags contain invalid characters. Valid characters: Unicode letters, digits, \
@@ -105,7 +107,13 @@ mod tests {
         ] {
             assert_eq!(tags(legal).unwrap().len(), 1, "{legal}");
         }
-        for illegal in [r#"{";":"a"}"#, r#"{"a":"~"}"#, r#"{"a":"b","c":"%;"}"#] {
+        for illegal in [
+            r#"{"a\tb":"a"}"#,
+            r#"{"a":"b\n"}"#,
+            r#"{";":"a"}"#,
+            r#"{"a":"~"}"#,
+            r#"{"a":"b","c":"%;"}"#,
+        ] {
             assert_eq!(
                 tags(illegal).unwrap_err(),
                 "Some tags contain invalid characters. Valid characters: Unicode letters, digits, \
