@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::{Parser, ValueEnum};
 
-use crate::subscribe::MARK_BYTES;
+use crate::marks::MARK_BYTES;
 
 /// Drives one operation of a Kinesis endpoint over HTTP/1.1 and says how fast it went
 #[derive(Debug, Clone, Parser)]

@@ -13,6 +13,7 @@ mod bodies;
 mod connection;
 mod dial;
 mod drive;
+mod marks;
 mod setup;
 mod subscribe;
 

@@ -1,7 +1,7 @@
 //! Subscriptions under load: how long after a put's answer its event reaches the subscriber.
 //!
-//! Owns: marks. The first record of every put carries one, which the event stream shows again; the
-//! rest of an event is not looked at. Puts and subscriptions are watched by one thread and one clock.
+//! Owns: consumers, and connections. The first record of every put carries a mark, which the event
+//! stream shows again; the rest of an event is not looked at. One thread and one clock watch all.
 
 use std::fmt::Write as _;
 use std::io::ErrorKind;
@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use base64_simd::STANDARD;
-use hdrhistogram::Histogram;
 use memchr::memmem;
 use mio::{Events, Poll};
 use serde_json::{Value, json};
@@ -19,36 +18,20 @@ use crate::bodies;
 use crate::connection::Connection;
 use crate::dial::Dial;
 use crate::drive::{cpu_seconds, open, pin, records_of};
+use crate::marks::{MARK_BYTES, Measure, SHOWN_BYTES, SHOWN_WORD, mark};
 use crate::setup::call;
-
-/// Bytes of a mark: a word, then digits. Both are a multiple of three, so that base64 shows each by
-/// itself.
-pub(crate) const MARK_BYTES: usize = WORD.len() + DIGITS;
-const WORD: &[u8; 9] = b"WEIR-MARK";
-const DIGITS: usize = 15;
-/// The same in base64.
-const SHOWN_WORD: &[u8; 12] = b"V0VJUi1NQVJL";
-const SHOWN_DIGITS: usize = DIGITS / 3 * 4;
-const SHOWN_BYTES: usize = SHOWN_WORD.len() + SHOWN_DIGITS;
 
 /// Requests of each putter, sent in turn.
 const VARIANTS: usize = 4;
 const READ_BYTES: usize = 1 << 20;
 const WARM_UP: Duration = Duration::from_secs(1);
-/// How long a consumer may take to become ACTIVE, an answer to come, and the last events.
+/// How long a consumer may take to become ACTIVE, and a subscription to be answered.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest turn of the loop.
+const TURN_MAX: Duration = Duration::from_millis(100);
 const LOOK_PAUSE: Duration = Duration::from_millis(5);
 /// A subscription lives five minutes.
 const SECONDS_MAX: u64 = 240;
-
-/// What is known of one put.
-struct Mark {
-    sent: Instant,
-    answered: Option<Instant>,
-    is_measured: bool,
-    /// Subscribers that have seen it.
-    seen: u32,
-}
 
 struct Putter {
     connection: Connection,
@@ -67,18 +50,6 @@ struct Subscription {
     is_open: bool,
 }
 
-struct Measure {
-    marks: Vec<Mark>,
-    /// From the answer to the event, in microseconds; an event that was there first counts as 0.
-    delay: Histogram<u64>,
-    /// From the put's sending to the event.
-    whole: Histogram<u64>,
-    /// From the put's sending to its answer.
-    put: Histogram<u64>,
-    before_answer: u64,
-    bytes: u64,
-}
-
 /// Registers consumers, measures, and deregisters them however it ended.
 pub(crate) fn run(arguments: &Arguments, dial: &Dial) -> anyhow::Result<String> {
     if arguments.seconds > SECONDS_MAX {
@@ -87,148 +58,215 @@ pub(crate) fn run(arguments: &Arguments, dial: &Dial) -> anyhow::Result<String> 
             arguments.seconds
         );
     }
-    let json = Arguments {
-        encoding: Encoding::Json,
-        ..arguments.clone()
-    };
-    let ask = |operation: &str, body: &Value| -> anyhow::Result<Value> {
-        let answer = call(&json, dial, operation, &body.to_string())?;
-        if answer.is_empty() {
-            return Ok(Value::Null);
-        }
-        Ok(serde_json::from_slice(&answer)?)
-    };
-    let stream = json!({"StreamName": arguments.stream});
-    let about = ask("DescribeStreamSummary", &stream)?;
-    let arn = &about["StreamDescriptionSummary"]["StreamARN"];
-    let shards = json!({"StreamName": arguments.stream, "ShardFilter": {"Type": "AT_LATEST"}});
-    let shards = ask("ListShards", &shards)?;
-    let shards: Vec<&str> = shards["Shards"]
-        .as_array()
-        .context("no shards")?
-        .iter()
-        .filter_map(|shard| shard["ShardId"].as_str())
-        .collect();
+    let desk = Desk::new(arguments, dial);
     let mut consumers = Vec::new();
-    let measured = (|| {
-        for number in 0..arguments.consumers {
-            let name = format!("http-load-{}-{number}", std::process::id());
-            let body = json!({"StreamARN": arn, "ConsumerName": name});
-            let answer = ask("RegisterStreamConsumer", &body)?;
-            let consumer = answer["Consumer"]["ConsumerARN"].as_str();
-            consumers.push(consumer.context("no consumer")?.to_owned());
-            let body = json!({"ConsumerARN": consumers.last()});
-            let until = Instant::now() + PATIENCE;
-            loop {
-                let found = ask("DescribeStreamConsumer", &body)?;
-                if found["ConsumerDescription"]["ConsumerStatus"] == "ACTIVE" {
-                    break;
-                }
-                if Instant::now() > until {
-                    bail!("consumer {name} does not become ACTIVE");
-                }
-                std::thread::sleep(LOOK_PAUSE);
-            }
-        }
-        let mut requests = Vec::new();
-        for consumer in &consumers {
-            for shard in &shards {
-                let body = json!({
-                    "ConsumerARN": consumer, "ShardId": shard,
-                    "StartingPosition": {"Type": "LATEST"},
-                });
-                let body = body.to_string();
-                requests.push(bodies::request(&json, "SubscribeToShard", body.as_bytes()));
-            }
-        }
-        measure(arguments, dial, requests)
-    })();
+    let requests = desk.register(&mut consumers);
+    let measured = requests.and_then(|requests| Run::new(arguments, dial, requests)?.drive());
     for consumer in &consumers {
         let body = json!({"ConsumerARN": consumer});
-        if let Err(error) = ask("DeregisterStreamConsumer", &body) {
+        if let Err(error) = desk.ask("DeregisterStreamConsumer", &body) {
             eprintln!("http-load: {consumer} stays: {error}");
         }
     }
     measured
 }
 
-fn measure(arguments: &Arguments, dial: &Dial, requests: Vec<Vec<u8>>) -> anyhow::Result<String> {
-    pin(arguments)?;
-    let mut poll = Poll::new()?;
-    let putters = arguments.connections;
-    let mut puts = Vec::new();
-    for number in 0..putters {
-        puts.push(Putter::new(arguments, dial, &poll, number)?);
+/// Calls about streams and consumers, in JSON.
+struct Desk<'a> {
+    arguments: Arguments,
+    dial: &'a Dial,
+}
+
+impl<'a> Desk<'a> {
+    fn new(arguments: &Arguments, dial: &'a Dial) -> Self {
+        let arguments = Arguments {
+            encoding: Encoding::Json,
+            ..arguments.clone()
+        };
+        Self { arguments, dial }
     }
-    let mut subscriptions = Vec::new();
-    for (number, request) in requests.into_iter().enumerate() {
-        subscriptions.push(Subscription {
-            connection: open(dial, poll.registry(), putters + number)?,
-            request,
-            kept: Vec::new(),
-            is_open: false,
-        });
-    }
-    let mut measure = Measure::new()?;
-    let mut events = Events::with_capacity(1_024);
-    let mut room = vec![0; READ_BYTES];
-    let began = Instant::now();
-    let mut all_open: Option<Instant> = None;
-    let (mut due, mut own_cpu, mut server_cpu) = (0_u64, 0.0, None);
-    let end = WARM_UP + Duration::from_secs(arguments.seconds);
-    let pid = arguments.server_pid.map(|pid| pid.to_string());
-    loop {
-        let now = Instant::now();
-        let since = all_open.map(|at| now - at);
-        if since.is_some_and(|since| since >= end) && !measure.owes(arguments, now, &puts) {
-            break;
+
+    fn ask(&self, operation: &str, body: &Value) -> anyhow::Result<Value> {
+        let answer = call(&self.arguments, self.dial, operation, &body.to_string())?;
+        if answer.is_empty() {
+            return Ok(Value::Null);
         }
-        let mut patience = PATIENCE;
-        if let (Some(since), Some(start)) = (since, all_open)
-            && since < end
-        {
-            let is_measured = since >= WARM_UP;
-            if is_measured && own_cpu == 0.0 {
-                own_cpu = cpu_seconds("self")?;
-                server_cpu = pid.as_deref().map(cpu_seconds).transpose()?;
+        Ok(serde_json::from_slice(&answer)?)
+    }
+
+    /// Registers the consumers, and gives the requests of their subscriptions to every open shard.
+    fn register(&self, consumers: &mut Vec<String>) -> anyhow::Result<Vec<Vec<u8>>> {
+        let stream = &self.arguments.stream;
+        let about = self.ask("DescribeStreamSummary", &json!({"StreamName": stream}))?;
+        let arn = &about["StreamDescriptionSummary"]["StreamARN"];
+        let open = json!({"StreamName": stream, "ShardFilter": {"Type": "AT_LATEST"}});
+        let shards = self.ask("ListShards", &open)?;
+        let shards = shards["Shards"].as_array().context("no shards")?;
+        let mut requests = Vec::new();
+        for number in 0..self.arguments.consumers {
+            let name = format!("http-load-{}-{number}", std::process::id());
+            let body = json!({"StreamARN": arn, "ConsumerName": name});
+            let answer = self.ask("RegisterStreamConsumer", &body)?;
+            let consumer = answer["Consumer"]["ConsumerARN"].as_str();
+            let consumer = consumer.context("no consumer")?.to_owned();
+            consumers.push(consumer.clone());
+            self.wait_active(&consumer)?;
+            for shard in shards {
+                let body = json!({
+                    "ConsumerARN": consumer, "ShardId": shard["ShardId"],
+                    "StartingPosition": {"Type": "LATEST"},
+                });
+                let body = body.to_string();
+                requests.push(bodies::request(
+                    &self.arguments,
+                    "SubscribeToShard",
+                    body.as_bytes(),
+                ));
             }
-            for putter in puts.iter_mut().filter(|putter| putter.waiting.is_none()) {
-                if let Some(rate) = arguments.rate {
-                    let at = Duration::from_secs_f64(due as f64 / f64::from(rate));
-                    if start + at > now {
-                        patience = start + at - now;
-                        break;
-                    }
-                    due += 1;
+        }
+        Ok(requests)
+    }
+
+    fn wait_active(&self, consumer: &str) -> anyhow::Result<()> {
+        let body = json!({"ConsumerARN": consumer});
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            let found = self.ask("DescribeStreamConsumer", &body)?;
+            if found["ConsumerDescription"]["ConsumerStatus"] == "ACTIVE" {
+                return Ok(());
+            }
+            std::thread::sleep(LOOK_PAUSE);
+        }
+        bail!("consumer {consumer} does not become ACTIVE within {PATIENCE:?}")
+    }
+}
+
+/// Puts and subscriptions, watched together.
+struct Run<'a> {
+    arguments: &'a Arguments,
+    poll: Poll,
+    puts: Vec<Putter>,
+    subscriptions: Vec<Subscription>,
+    measure: Measure,
+    /// Since when all subscriptions are open, and puts are sent.
+    start: Option<Instant>,
+    /// Puts sent by the rate.
+    sent: u64,
+    /// CPU time of this process and of the server's when the warm-up was over.
+    cpu: Option<(f64, Option<f64>)>,
+}
+
+impl<'a> Run<'a> {
+    fn new(arguments: &'a Arguments, dial: &Dial, requests: Vec<Vec<u8>>) -> anyhow::Result<Self> {
+        pin(arguments)?;
+        let poll = Poll::new()?;
+        let puts = (0..arguments.connections)
+            .map(|number| Putter::new(arguments, dial, &poll, number))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let mut subscriptions = Vec::new();
+        for (number, request) in (puts.len()..).zip(requests) {
+            subscriptions.push(Subscription {
+                connection: open(dial, poll.registry(), number)?,
+                request,
+                kept: Vec::new(),
+                is_open: false,
+            });
+        }
+        Ok(Self {
+            arguments,
+            poll,
+            puts,
+            subscriptions,
+            measure: Measure::new()?,
+            start: None,
+            sent: 0,
+            cpu: None,
+        })
+    }
+
+    fn drive(mut self) -> anyhow::Result<String> {
+        let mut events = Events::with_capacity(1_024);
+        let mut room = vec![0; READ_BYTES];
+        let began = Instant::now();
+        let end = WARM_UP + Duration::from_secs(self.arguments.seconds);
+        loop {
+            let now = Instant::now();
+            let mut patience = TURN_MAX;
+            match self.start {
+                Some(start) if now - start < end => {
+                    patience = patience.min(self.begin_due(start, now)?);
                 }
-                putter.begin(arguments.encoding, &mut measure, is_measured);
-                putter.go_on(arguments, &mut measure)?;
+                Some(_) if !self.owes(now) => return self.text(),
+                None if now - began > PATIENCE => {
+                    bail!("not every subscription was answered within {PATIENCE:?}");
+                }
+                _ => {}
+            }
+            self.poll.poll(&mut events, Some(patience))?;
+            let putters = self.puts.len();
+            for event in &events {
+                match event.token().0 {
+                    number if number < putters => {
+                        self.puts[number].go_on(self.arguments, &mut self.measure)?;
+                    }
+                    number => {
+                        let subscription = &mut self.subscriptions[number - putters];
+                        subscription.go_on(&mut self.measure, &mut room)?;
+                    }
+                }
+            }
+            if self.start.is_none() && self.subscriptions.iter().all(|one| one.is_open) {
+                self.start = Some(Instant::now());
             }
         }
-        patience = patience.min(Duration::from_millis(100));
-        poll.poll(&mut events, Some(patience))?;
-        for event in &events {
-            match event.token().0 {
-                number if number < putters => puts[number].go_on(arguments, &mut measure)?,
-                number => subscriptions[number - putters].go_on(&mut measure, &mut room)?,
+    }
+
+    /// Begins the puts that are due, on connections that wait for nothing. How long until the next.
+    fn begin_due(&mut self, start: Instant, now: Instant) -> anyhow::Result<Duration> {
+        let is_measured = now - start >= WARM_UP;
+        if is_measured && self.cpu.is_none() {
+            self.cpu = Some((cpu_seconds("self")?, self.server_cpu()?));
+        }
+        for putter in self
+            .puts
+            .iter_mut()
+            .filter(|putter| putter.waiting.is_none())
+        {
+            if let Some(rate) = self.arguments.rate {
+                let due = start + Duration::from_secs_f64(self.sent as f64 / f64::from(rate));
+                if due > now {
+                    return Ok(due - now);
+                }
+                self.sent += 1;
             }
+            putter.begin(self.arguments.encoding, &mut self.measure, is_measured);
+            putter.go_on(self.arguments, &mut self.measure)?;
         }
-        if all_open.is_none() && subscriptions.iter().all(|one| one.is_open) {
-            all_open = Some(Instant::now());
-        }
-        if all_open.is_none() && now > began + PATIENCE {
-            bail!("not every subscription was answered within {PATIENCE:?}");
-        }
+        Ok(TURN_MAX)
     }
-    let seconds = arguments.seconds as f64;
-    let mut text = measure.text(arguments, subscriptions.len());
-    let own = cpu_seconds("self")? - own_cpu;
-    if let (Some(pid), Some(before)) = (pid, server_cpu) {
-        let busy = (cpu_seconds(&pid)? - before) / seconds;
-        let _ = write!(text, ", server {:.0} % CPU", 100.0 * busy);
+
+    fn owes(&self, now: Instant) -> bool {
+        let waits = |putter: &Putter| putter.waiting.is_some();
+        self.puts.iter().any(waits) || self.measure.owes(self.arguments, now)
     }
-    let _ = write!(text, ", generator {:.0} % CPU", 100.0 * own / seconds);
-    Ok(text)
+
+    fn server_cpu(&self) -> anyhow::Result<Option<f64>> {
+        let pid = self.arguments.server_pid.map(|pid| pid.to_string());
+        pid.as_deref().map(cpu_seconds).transpose()
+    }
+
+    fn text(&self) -> anyhow::Result<String> {
+        let seconds = self.arguments.seconds as f64;
+        let mut text = self.measure.text(self.arguments, self.subscriptions.len());
+        let (own, server) = self.cpu.context("nothing was measured")?;
+        if let (Some(before), Some(after)) = (server, self.server_cpu()?) {
+            let busy = 100.0 * (after - before) / seconds;
+            let _ = write!(text, ", server {busy:.0} % CPU");
+        }
+        let busy = 100.0 * (cpu_seconds("self")? - own) / seconds;
+        let _ = write!(text, ", generator {busy:.0} % CPU");
+        Ok(text)
+    }
 }
 
 impl Putter {
@@ -256,23 +294,17 @@ impl Putter {
 
     /// Begins the next put, under a number of its own.
     fn begin(&mut self, encoding: Encoding, measure: &mut Measure, is_measured: bool) {
-        let number = measure.marks.len();
         self.turn = (self.turn + 1) % self.requests.len();
         let (request, at) = &mut self.requests[self.turn];
-        let mark = [&WORD[..], format!("{number:015}").as_bytes()].concat();
+        self.connection.begin();
+        let number = measure.begin(self.connection.began, is_measured);
+        let mark = mark(number);
         let bytes = match encoding {
             Encoding::Json => STANDARD.encode_to_string(&mark).into_bytes(),
             Encoding::Cbor => mark,
         };
         request[*at..*at + bytes.len()].copy_from_slice(&bytes);
-        self.connection.begin();
         self.waiting = Some(number);
-        measure.marks.push(Mark {
-            sent: self.connection.began,
-            answered: None,
-            is_measured,
-            seen: 0,
-        });
     }
 
     fn go_on(&mut self, arguments: &Arguments, measure: &mut Measure) -> anyhow::Result<()> {
@@ -308,7 +340,7 @@ impl Subscription {
     }
 
     fn take(&mut self, bytes: &[u8], measure: &mut Measure) -> anyhow::Result<()> {
-        measure.bytes += bytes.len() as u64;
+        measure.received(bytes.len());
         if !self.is_open {
             self.kept.extend_from_slice(bytes);
             if memmem::find(&self.kept, b"\r\n\r\n").is_none() {
@@ -346,103 +378,5 @@ impl Subscription {
             self.kept.extend_from_slice(&bytes[from..]);
         }
         Ok(())
-    }
-}
-
-impl Measure {
-    fn new() -> anyhow::Result<Self> {
-        let histogram = || Histogram::new_with_bounds(1, 60_000_000, 3);
-        Ok(Self {
-            marks: Vec::new(),
-            delay: histogram()?,
-            whole: histogram()?,
-            put: histogram()?,
-            before_answer: 0,
-            bytes: 0,
-        })
-    }
-
-    fn answered(&mut self, number: usize) {
-        let now = Instant::now();
-        let mark = &mut self.marks[number];
-        mark.answered = Some(now);
-        if mark.is_measured {
-            self.put
-                .saturating_record((now - mark.sent).as_micros() as u64);
-        }
-    }
-
-    /// A mark that a subscriber has received, if it is whole and of this run.
-    fn found(&mut self, shown: &[u8]) {
-        let Some(digits) = shown.get(SHOWN_WORD.len()..SHOWN_BYTES) else {
-            return;
-        };
-        let digits = STANDARD.decode_to_vec(digits).unwrap_or_default();
-        let number = std::str::from_utf8(&digits)
-            .ok()
-            .and_then(|d| d.parse::<usize>().ok());
-        let Some(mark) = number.and_then(|number| self.marks.get_mut(number)) else {
-            return;
-        };
-        mark.seen += 1;
-        if !mark.is_measured {
-            return;
-        }
-        let now = Instant::now();
-        self.whole
-            .saturating_record((now - mark.sent).as_micros() as u64);
-        let delay = mark.answered.map(|at| (now - at).as_micros() as u64);
-        self.before_answer += u64::from(delay.is_none());
-        self.delay.saturating_record(delay.unwrap_or(0));
-    }
-
-    /// Whether answers or events of measured puts are still to come, and may be waited for.
-    fn owes(&self, arguments: &Arguments, now: Instant, puts: &[Putter]) -> bool {
-        let is_due = |mark: &Mark| mark.seen < arguments.consumers && now < mark.sent + PATIENCE;
-        puts.iter().any(|putter| putter.waiting.is_some())
-            || self.marks.iter().rev().take(10_000).any(is_due)
-    }
-
-    fn text(&self, arguments: &Arguments, subscriptions: usize) -> String {
-        let seconds = arguments.seconds as f64;
-        let millis = |times: &Histogram<u64>, q: f64| times.value_at_quantile(q) as f64 / 1_000.0;
-        let shown = |times: &Histogram<u64>| {
-            format!(
-                "p50 {:.2} ms, p99 {:.2} ms, max {:.1} ms",
-                millis(times, 0.5),
-                millis(times, 0.99),
-                times.max() as f64 / 1_000.0
-            )
-        };
-        let puts = self.put.len();
-        format!(
-            "SubscribeToShard: {subscriptions} subscriptions, {:.0} puts/s of {} records; event after \
-             the put's answer {} ({} of {} came first); event after the put's sending {}; the put \
-             itself {}; {} of {} events seen, {:.0} MB/s in",
-            puts as f64 / seconds,
-            arguments.records,
-            shown(&self.delay),
-            self.before_answer,
-            self.delay.len(),
-            shown(&self.whole),
-            shown(&self.put),
-            self.delay.len(),
-            puts * u64::from(arguments.consumers),
-            self.bytes as f64 / seconds / 1e6,
-        )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mark_shows_as_base64_of_its_own() {
-        let mark = [&WORD[..], b"000000000000042"].concat();
-        assert_eq!(mark.len(), MARK_BYTES);
-        let data = [&mark[..], b"and more"].concat();
-        let shown = STANDARD.encode_to_string(&data);
-        assert!(shown.as_bytes().starts_with(SHOWN_WORD));
     }
 }
