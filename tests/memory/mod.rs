@@ -90,7 +90,7 @@ fn fill(victim: &Victim) -> Vec<Value> {
     // 999 bytes in base64.
     let data = "QUFB".repeat(333);
     for call in 0..24 * SHARDS {
-        let hash = u128::MAX / SHARDS as u128 * (call % SHARDS) as u128 + 1;
+        let hash = u128::MAX / SHARDS as u128 * (call % SHARDS) as u128 + 1_000;
         let record =
             json!({"PartitionKey": "k", "ExplicitHashKey": hash.to_string(), "Data": data});
         let put = json!({"StreamName": "s", "Records": vec![record; 500]});
