@@ -137,7 +137,7 @@ fn sixty_four_slow_readers_stay_within_the_ceiling_and_get_their_answers() {
     let bytes: usize = answers.iter().map(Vec::len).sum();
     println!(
         "{READERS} answers of {} KiB on average; {} MiB filled, {} MiB at most",
-        bytes / READERS >> 10,
+        (bytes / READERS) >> 10,
         mib(filled),
         mib(most)
     );
