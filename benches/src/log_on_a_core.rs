@@ -13,7 +13,7 @@ use weir_log::{
     FolderIdentity, Ledger, LedgerChange, LedgerFailed, Log, LogParts, LogSeed, LogSettings,
     Retention, ShardTip,
 };
-use weir_protocol::model::LogId;
+use weir_protocol::model::{LogId, Timestamp};
 use weir_reactor::{
     CorePlan, CoreReactor, Inbox, Mailbox, Running, choose_cpus, mailbox, oneshot, start_cores,
 };
@@ -133,6 +133,7 @@ async fn serve(reactor: CoreReactor, options: LogOptions, mut jobs: Inbox<Job>) 
     };
     let retention = Retention {
         millis: u64::MAX,
+        none_before: Timestamp::ZERO,
         bytes: Some(options.retain_bytes),
     };
     let parts = LogParts {

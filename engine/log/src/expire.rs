@@ -14,6 +14,7 @@ use crate::ledger::LedgerChange;
 use crate::log::{Log, Mode, State};
 use crate::sealed::SealedSegment;
 use crate::segment::{Footer, FooterShard};
+use crate::shard::Retention;
 
 /// What a capped shard has in one sealed segment.
 #[derive(Debug, Clone, Copy)]
@@ -154,14 +155,14 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
 impl<R: Reactor> State<R> {
     /// Records that arrived before this are gone for `shard`.
     pub(crate) fn cutoff(&self, shard: ShardId) -> Timestamp {
-        self.expiry.minus_millis(self.kept_millis(shard))
+        self.retention_of(shard).cutoff(self.expiry)
     }
 
-    fn kept_millis(&self, shard: ShardId) -> u64 {
-        let homed = self.shards.get(&shard).map(|s| s.retention.millis);
+    fn retention_of(&self, shard: ShardId) -> Retention {
+        let homed = self.shards.get(&shard).map(|s| s.retention);
         homed
-            .or_else(|| self.elsewhere.get(&shard).map(|r| r.millis))
-            .unwrap_or(u64::MAX)
+            .or_else(|| self.elsewhere.get(&shard).copied())
+            .unwrap_or(Retention::FOREVER)
     }
 
     /// Bytes of a segment that are alive, and the earliest time at which fewer may be.
@@ -173,7 +174,7 @@ impl<R: Reactor> State<R> {
                 continue;
             }
             live += u64::from(share.bytes);
-            let kept = self.kept_millis(share.shard);
+            let kept = self.retention_of(share.shard).millis;
             let until = share
                 .last_arrival
                 .as_millis()

@@ -46,6 +46,9 @@ impl ShardTip {
 pub struct Retention {
     /// Milliseconds after arrival.
     pub millis: u64,
+    /// What arrived before this is gone, however long records are kept by now: it expired when they
+    /// were kept for a shorter time.
+    pub none_before: Timestamp,
     /// Bytes of batches this shard keeps at most: older ones go early, by whole segments' shares.
     pub bytes: Option<u64>,
 }
@@ -54,8 +57,14 @@ impl Retention {
     /// Nothing ever expires.
     pub const FOREVER: Self = Self {
         millis: u64::MAX,
+        none_before: Timestamp::ZERO,
         bytes: None,
     };
+
+    /// Records that arrived before this are gone when the expiry clock shows `expiry`.
+    pub fn cutoff(&self, expiry: Timestamp) -> Timestamp {
+        expiry.minus_millis(self.millis).max(self.none_before)
+    }
 }
 
 /// Where a shard stands now.

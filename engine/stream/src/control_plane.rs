@@ -66,7 +66,7 @@ impl<R: Reactor> Engine<R> {
         name: &StreamName,
         change: Change,
     ) -> Result<Changed, ControlError> {
-        let (name, now) = (name.clone(), self.wall());
+        let (name, now, expiry) = (name.clone(), self.wall(), self.expiry());
         let consumer = match &change {
             Change::RegisterConsumer { name, .. } => Some(name.clone()),
             Change::DeregisterConsumer(key) => Some(key.name.clone()),
@@ -76,6 +76,7 @@ impl<R: Reactor> Engine<R> {
             name,
             change,
             now,
+            expiry,
             answer,
         };
         self.ask_and_follow(asked, move |engine, changed: &Changed| {

@@ -75,7 +75,12 @@ pub(crate) fn retention_of(stream: &Stream) -> Vec<Retention> {
         Some(cap) => parts_of(cap, stream).into_iter().map(Some).collect(),
     };
     let millis = stream.retention_ms;
-    let retention = |bytes| Retention { millis, bytes };
+    let none_before = stream.expired_before;
+    let retention = |bytes| Retention {
+        millis,
+        none_before,
+        bytes,
+    };
     parts.into_iter().map(retention).collect()
 }
 

@@ -98,6 +98,8 @@ pub struct Stream {
     pub mode: StreamMode,
     /// How long records are kept, in milliseconds.
     pub retention_ms: u64,
+    /// What arrived before this has expired for good: a longer retention does not bring it back.
+    pub(crate) expired_before: Timestamp,
     /// Byte cap of the whole stream; `None` for no cap.
     pub retain_bytes: Option<u64>,
     /// When it was created.
@@ -152,6 +154,12 @@ pub struct Closed {
 }
 
 impl Stream {
+    /// What arrived before this has expired when the expiry clock shows `expiry`.
+    pub fn horizon(&self, expiry: Timestamp) -> Timestamp {
+        let kept = expiry.minus_millis(self.retention_ms);
+        kept.max(self.expired_before)
+    }
+
     /// An active on-demand stream of `shards` with 24 hours of retention, as the catalog would make
     /// it: for tests of what stands above this crate. `None` if the open shards leave a gap.
     pub fn of_shards(id: StreamId, name: StreamName, shards: Vec<Shard>) -> Option<Self> {
@@ -161,6 +169,7 @@ impl Stream {
             status: StreamStatus::Active,
             mode: StreamMode::OnDemand,
             retention_ms: RETENTION_MS_DEFAULT,
+            expired_before: Timestamp::ZERO,
             retain_bytes: None,
             created: shards.first()?.created,
             map_version: 1,

@@ -323,7 +323,7 @@ async fn look_at_everything<D: Discipline>(
                 None => break,
             }
         }
-        let cutoff = world.expiry.get().minus_millis(retention.millis);
+        let cutoff = retention.cutoff(world.expiry.get());
         let promise = Promise {
             cutoff,
             bytes: retention.bytes,

@@ -149,10 +149,12 @@ fn new_world(dice: &mut Dice, segment_bytes: u64) -> World {
             let retention = match dice.below(5) {
                 0 => Retention {
                     millis: dice.between(200, 3_000),
+                    none_before: Timestamp::ZERO,
                     bytes: None,
                 },
                 1 => Retention {
                     millis: u64::MAX,
+                    none_before: Timestamp::ZERO,
                     bytes: Some(dice.between(10, 100) * 1024),
                 },
                 _ => Retention::FOREVER,

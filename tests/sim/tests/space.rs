@@ -26,6 +26,7 @@ async fn open(reactor: &SimReactor, ledger_fails_one_in: u64) -> Log<SimReactor>
     let ledger = SimLedger::new(reactor.clone(), durable, ledger_fails_one_in);
     let retention = Retention {
         millis: 1_000,
+        none_before: Timestamp::ZERO,
         bytes: None,
     };
     let identity = FolderIdentity {

@@ -24,6 +24,8 @@ const DAY_MS: u64 = 24 * 3_600_000;
 pub(crate) struct Surroundings {
     /// When the change was asked for.
     pub(crate) now: Timestamp,
+    /// What the clock that deletes showed then.
+    pub(crate) expiry: Timestamp,
     /// What the server is told about quotas.
     pub(crate) quota: QuotaSwitch,
     /// Whether the account is committed to a minimum throughput.
@@ -101,6 +103,10 @@ pub(crate) fn changed(
         Change::ConsumerPolicy(key, policy) => {
             set_policy(&mut find_active(&mut after, key)?.policy, policy.as_deref())?;
         }
+    }
+    if after.retention_ms > stream.retention_ms {
+        let gone = around.expiry.minus_millis(stream.retention_ms);
+        after.expired_before = stream.expired_before.max(gone);
     }
     if is_passing(change) && !around.is_instant {
         after.status = StreamStatus::Updating;

@@ -51,6 +51,8 @@ pub(crate) enum ControlRequest {
         name: StreamName,
         change: Change,
         now: Timestamp,
+        /// What the clock that deletes shows.
+        expiry: Timestamp,
         answer: Reply<Result<Changed, ControlError>>,
     },
     /// The account's commitment to a minimum throughput is made or taken back.
@@ -197,9 +199,10 @@ impl<D: BlockingDisk> ControlPlane<D> {
                     name,
                     change,
                     now,
+                    expiry,
                     answer,
                 } => {
-                    let result = self.change(&name, &change, now).await;
+                    let result = self.change(&name, &change, now, expiry).await;
                     answer.send(result);
                 }
                 ControlRequest::Commit {
@@ -305,9 +308,11 @@ impl<D: BlockingDisk> ControlPlane<D> {
         name: &StreamName,
         change: &Change,
         now: Timestamp,
+        expiry: Timestamp,
     ) -> Result<Changed, ControlError> {
         let around = Surroundings {
             now,
+            expiry,
             quota: self.quota,
             is_committed: self.model.account().commitment.is_enabled,
             is_instant: self.state_delay.is_zero(),

@@ -27,6 +27,8 @@ pub(crate) struct StreamEntry {
     mode: String,
     retention_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    expired_before_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     retain_bytes: Option<u64>,
     created_ms: u64,
     map_version: u32,
@@ -134,6 +136,7 @@ pub(crate) fn encode(stream: &Stream) -> Vec<u8> {
         status: stream.status.aws_name().to_owned(),
         mode: stream.mode.aws_name().to_owned(),
         retention_ms: stream.retention_ms,
+        expired_before_ms: Some(stream.expired_before.as_millis()).filter(|millis| *millis > 0),
         retain_bytes: stream.retain_bytes,
         created_ms: stream.created.as_millis(),
         map_version: stream.map_version,
@@ -222,6 +225,7 @@ pub(crate) fn decode(name: &str, bytes: &[u8], cores: u32) -> Result<Stream, Ent
         status: status(&entry.status)?,
         mode: mode(&entry.mode)?,
         retention_ms: entry.retention_ms,
+        expired_before: Timestamp::from_millis(entry.expired_before_ms.unwrap_or(0)),
         retain_bytes: entry.retain_bytes,
         created: Timestamp::from_millis(entry.created_ms),
         map_version: entry.map_version,
@@ -315,6 +319,7 @@ mod tests {
             status: StreamStatus::Deleting,
             mode: StreamMode::Provisioned,
             retention_ms: 5_000,
+            expired_before: Timestamp::from_millis(77),
             retain_bytes: Some(1 << 40),
             created: Timestamp::from_millis(76),
             map_version: 4,

@@ -124,6 +124,7 @@ impl Model {
             status,
             mode: create.mode,
             retention_ms,
+            expired_before: Timestamp::ZERO,
             retain_bytes,
             created: now,
             map_version: 1,
@@ -353,6 +354,7 @@ mod tests {
         let stream = create(&mut model, "a", 1).unwrap();
         let around = Surroundings {
             now: Timestamp::from_millis(5),
+            expiry: Timestamp::from_millis(5),
             quota: QuotaSwitch::Mode,
             is_committed: false,
             is_instant: false,

@@ -101,7 +101,7 @@ impl<R: Reactor> Engine<R> {
 
     /// Closed shards of this core that have been closed for longer than records are kept.
     fn closed_before(&self, stream: &Stream, expiry: Timestamp) -> Vec<(ShardIndex, Offset)> {
-        let cutoff = expiry.minus_millis(stream.retention_ms);
+        let cutoff = stream.horizon(expiry);
         let here = stream.shards.iter().filter(|s| s.core == self.core());
         here.filter_map(|shard| {
             let closed = shard.closed.filter(|closed| closed.at < cutoff)?;

@@ -172,5 +172,6 @@ fn a_shard_that_stands_still_holds_up_no_other_of_the_same_request() {
             "batches of one shard keep their order"
         );
         server.stop().await;
-    });
+    })
+    .unwrap();
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use weir_protocol::limits::{RECORD_BYTES_CEILING, RECORD_BYTES_MAX};
 use weir_protocol::model::{ConsumerName, StreamMode, StreamQuota, StreamStatus};
+use weir_protocol::wire::request::ReadFrom;
 use weir_reactor::Reactor;
 use weir_reactor::sim::{Crash, RunLimit, SimReactor};
 
-use super::{Server, asked, batch, create, machine, options};
+use super::{Server, asked, batch, create, machine, options, read_all};
 use crate::consumer::ConsumerStatus;
 use crate::engine::Engine;
 use crate::error::{AppendError, ControlError};
@@ -131,6 +132,7 @@ fn acknowledged_settings_survive_crashes_and_passages_end() {
 fn around() -> crate::catalog::change::Surroundings {
     crate::catalog::change::Surroundings {
         now: weir_protocol::model::Timestamp::ZERO,
+        expiry: weir_protocol::model::Timestamp::ZERO,
         quota: crate::folder::QuotaSwitch::Mode,
         is_committed: false,
         is_instant: false,
@@ -275,6 +277,47 @@ fn an_emptied_bucket_stays_empty_while_settings_change() {
             ("server", false),
         ];
         assert_eq!(passed, BTreeMap::from(expected));
+        server.stop().await;
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_longer_retention_brings_nothing_back() {
+    let sim = machine(31);
+    let (reactor, disk) = (sim.reactor(), sim.disk());
+    sim.run(RunLimit::done(), async move {
+        let server = Server::start(reactor.clone(), disk.clone(), options(1))
+            .await
+            .unwrap();
+        let engine = &server.engines[0];
+        let mut asked = asked("logs", 1, StreamMode::OnDemand);
+        asked.retention_ms = Some(2_000);
+        let logs = create(engine, asked).await;
+        engine.append(vec![batch(&logs, "k", &["old"])]).await[0]
+            .as_ref()
+            .unwrap();
+        let index = logs.shards[0].index;
+        let all = async |engine: &Engine<SimReactor>| -> Vec<String> {
+            let from = ReadFrom::TrimHorizon;
+            let read = read_all(engine, &logs, index, from).await;
+            read.into_iter().map(|(_, data)| data).collect()
+        };
+        assert_eq!(all(engine).await, ["old"]);
+        engine.reactor().sleep(Duration::from_secs(4)).await;
+        assert!(all(engine).await.is_empty());
+        engine.append(vec![batch(&logs, "k", &["young"])]).await[0]
+            .as_ref()
+            .unwrap();
+        let longer = Change::IncreaseRetention(24 * 3_600_000);
+        engine.change_stream(&logs.name, longer).await.unwrap();
+        assert_eq!(all(engine).await, ["young"]);
+        engine.reactor().sleep(Duration::from_secs(4)).await;
+        assert_eq!(all(engine).await, ["young"]);
+        server.stop().await;
+
+        let server = Server::start(reactor, disk, options(1)).await.unwrap();
+        assert_eq!(all(&server.engines[0]).await, ["young"]);
         server.stop().await;
     })
     .unwrap();

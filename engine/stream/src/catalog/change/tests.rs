@@ -26,6 +26,7 @@ fn stream() -> Stream {
 fn around() -> Surroundings {
     Surroundings {
         now: Timestamp::from_millis(1_000_000),
+        expiry: Timestamp::from_millis(1_000_000),
         quota: QuotaSwitch::Mode,
         is_committed: false,
         is_instant: false,
@@ -83,6 +84,25 @@ fn retention_goes_only_the_way_it_is_told_to() {
         make(&longer, &Change::DecreaseRetention(millis)),
         Err(ControlError::RetentionNotShorter { millis, present })
     );
+}
+
+#[test]
+fn what_expired_stays_expired_when_retention_grows() {
+    let mut stream = stream();
+    stream.retention_ms = 10_000;
+    let grown = make(&stream, &Change::IncreaseRetention(24 * HOUR_MS)).unwrap();
+    let gone = around().expiry.minus_millis(10_000);
+    assert_eq!(grown.expired_before, gone);
+    assert_eq!(grown.horizon(around().expiry), gone);
+    // A shorter one and the former again: nothing comes back, and nothing more is lost.
+    let shorter = Change::Settings(StreamChange {
+        retention_ms: Some(500_000),
+        ..StreamChange::default()
+    });
+    let shorter = make(&grown, &shorter).unwrap();
+    assert_eq!(shorter.expired_before, gone);
+    let again = make(&shorter, &Change::IncreaseRetention(24 * HOUR_MS)).unwrap();
+    assert_eq!(again.expired_before, gone);
 }
 
 #[test]
