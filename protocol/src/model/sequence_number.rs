@@ -37,6 +37,9 @@ const SECONDS_END: u64 = 16_025_175_000;
 /// nine digits of the shard's creation time follow, and the last four are the shard's index. It is added
 /// where it lacks, as AWS does.
 const ANCIENT: u128 = 1 << 124;
+/// The version of another layout that AWS gave up, which is as long as today's: the record's time stands
+/// where the index stands today.
+const SECOND_LAYOUT: u128 = 1;
 const INDEX_CLOSED: u64 = 0x7fff_ffff_ffff_ffff;
 /// Marks progress, in the eight bits between index and time that are zero otherwise.
 const PROGRESS: u128 = 1 << 72;
@@ -109,7 +112,7 @@ impl SequenceNumber {
 
     /// The shard that this number encodes.
     pub fn shard(self) -> ShardIndex {
-        if self.is_ancient() {
+        if self.high == 0 {
             return ShardIndex((self.low & 0xffff) as u32);
         }
         ShardIndex((self.low >> 4) as u32)
@@ -117,7 +120,7 @@ impl SequenceNumber {
 
     /// When its shard was created, to the second.
     pub fn shard_created(self) -> Timestamp {
-        let seconds = if self.is_ancient() {
+        let seconds = if self.high == 0 {
             (self.low >> 88) as u64
         } else {
             self.high >> 20
@@ -125,12 +128,14 @@ impl SequenceNumber {
         Timestamp::from_millis((seconds & SECONDS_MASK) * 1000)
     }
 
-    /// The record's time, to the second; an ancient number's is the shard's creation.
+    /// The record's time, to the second; in the oldest layout that is the shard's creation.
     pub fn time(self) -> Timestamp {
-        if self.is_ancient() {
-            return self.shard_created();
-        }
-        Timestamp::from_millis((((self.low >> 36) as u64) & SECONDS_MASK) * 1000)
+        let seconds = match self.low & 0xf {
+            _ if self.high == 0 => return self.shard_created(),
+            SECOND_LAYOUT => (self.high & 0xff) << 28 | (self.low >> 100) as u64,
+            _ => (self.low >> 36) as u64,
+        };
+        Timestamp::from_millis((seconds & SECONDS_MASK) * 1000)
     }
 
     /// Reads the decimal. Values below 2^128 are numbers of a layout that AWS gave up long ago, "0" and
@@ -163,8 +168,9 @@ impl SequenceNumber {
             return is_time.then_some(ancient).ok_or_else(invalid);
         }
         let number = Self { high, low };
-        let whole = high >> 56 == 2 && low & 0xf == 2;
-        let mark = (low >> 72) as u8 <= 1;
+        let is_second = low & 0xf == SECOND_LAYOUT;
+        let whole = high >> 56 == 2 && (is_second || low & 0xf == 2);
+        let mark = is_second || (low >> 72) as u8 <= 1;
         let is_shard = number.shard().0 >> 31 == 0;
         let nibble = (high >> 16) & 0xf == u64::from(number.shard().0 & 0xf);
         let times =
@@ -181,9 +187,9 @@ impl SequenceNumber {
         decimal::digits([self.low as u64, (self.low >> 64) as u64, self.high])
     }
 
-    /// Whether this is a number of the given-up layout.
+    /// Whether this is a number of one of the two given-up layouts.
     pub fn is_ancient(self) -> bool {
-        self.high == 0
+        self.high == 0 || self.low & 0xf == SECOND_LAYOUT
     }
 }
 
@@ -259,6 +265,21 @@ mod tests {
         }
         // A creation time that is too large: 0x13bb2cc3d80000000000000000000000.
         assert!(SequenceNumber::parse("26227199374822427428162556223570313216").is_err());
+    }
+
+    #[test]
+    fn the_second_layout_has_its_time_elsewhere() {
+        // 2, nine digits of zero, 0, 00, nine digits of the time, zeros, the shard 7, 1.
+        let bits = |seconds: u64| SequenceNumber {
+            high: (2 << 56) | (7 << 16) | (seconds >> 28),
+            low: (u128::from(seconds) << 100) | (7 << 4) | 1,
+        };
+        let number = bits(1_763_900_000);
+        assert_eq!(SequenceNumber::parse(&number.to_string()), Ok(number));
+        assert!(number.is_ancient());
+        assert_eq!(number.time().as_secs(), 1_763_900_000);
+        assert_eq!((number.shard(), number.offset()), (ShardIndex(7), None));
+        assert!(SequenceNumber::parse(&bits(SECONDS_END).to_string()).is_err());
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn batch_of(
 /// That the new number is above it needs no further check: numbers of a shard only rise.
 fn check_ordering(text: &str, now: Timestamp, about: About<'_>) -> Result<(), ServiceError> {
     match SequenceNumber::parse(text) {
-        Ok(number) if number.is_ancient() || number.time() <= now => Ok(()),
+        Ok(number) if number.time() <= now => Ok(()),
         _ => Err(ServiceError::invalid_argument(format!(
             "ExclusiveMinimumSequenceNumber {text} used in PutRecord on stream {} under account {} \
              is invalid.",
