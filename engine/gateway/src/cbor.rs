@@ -88,8 +88,10 @@ impl<'a> Tree<'a> {
                 let is_time = self.source.tag()?.as_u64() == TIME_TAG;
                 match self.value(depth)? {
                     Value::Integer(millis) if is_time => Value::Time(millis),
-                    // A float's cast saturates, and NaN becomes zero.
-                    Value::Float(millis) if is_time => Value::Time(millis.round() as i64),
+                    // A float's cast saturates; what is no number is no time either.
+                    Value::Float(millis) if is_time && millis.is_finite() => {
+                        Value::Time(millis.round() as i64)
+                    }
                     other => other,
                 }
             }
@@ -180,6 +182,7 @@ mod tests {
             ),
             ("c1 fb 4059000000000000", Value::Time(100)),
             ("c1 20", Value::Time(-1)),
+            ("c1 f9 7c00", Value::Float(f64::INFINITY)),
             ("fb 4059000000000000", Value::Float(100.0)),
             ("f9 3c00", Value::Float(1.0)),
             ("1b ffffffffffffffff", Value::Integer(i64::MAX)),

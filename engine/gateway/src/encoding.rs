@@ -16,11 +16,11 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
-    /// The encoding of a content type, parameters and blanks removed.
+    /// The encoding of a content type, parameters and blanks removed; its case does not matter.
     pub(crate) fn of_content_type(content_type: &str) -> Option<Self> {
         [Self::Json, Self::Cbor]
             .into_iter()
-            .find(|encoding| encoding.content_type() == content_type)
+            .find(|encoding| content_type.eq_ignore_ascii_case(encoding.content_type()))
     }
 
     /// Its content type.

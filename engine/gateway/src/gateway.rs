@@ -421,7 +421,7 @@ fn refuse_form(
         };
         return Some(Answer::named(encoding.unwrap_or(Encoding::Cbor), kind));
     }
-    if encoding.is_some() || content_type == PLAIN_JSON {
+    if encoding.is_some() || content_type.eq_ignore_ascii_case(PLAIN_JSON) {
         return None;
     }
     let names_one = target
@@ -441,9 +441,8 @@ fn unread(encoding: Encoding, error: CollectError) -> Answer {
         CollectError::NoMemory => {
             Answer::error(encoding, &ServiceError::internal(error.to_string()))
         }
-        CollectError::Stalled | CollectError::Broken => {
-            Answer::bare(StatusCode::REQUEST_TIMEOUT, "")
-        }
+        CollectError::Stalled => Answer::bare(StatusCode::REQUEST_TIMEOUT, ""),
+        CollectError::Broken => Answer::bare(StatusCode::BAD_REQUEST, ""),
     }
     .closing()
 }
@@ -495,6 +494,8 @@ mod tests {
     fn forms_are_refused_as_at_aws() {
         let target = "Kinesis_20131202.ListStreams";
         assert_eq!(refusal(JSON, target, false), None);
+        assert_eq!(refusal(&JSON.to_uppercase(), target, false), None);
+        assert_eq!(refusal("Application/JSON", target, false), None);
         // What the target names is looked at after the body is found to be JSON.
         assert_eq!(refusal(JSON, "Kinesis_20131202.Nonsense", false), None);
         let serialization = r#"{"__type":"SerializationException"}"#.to_owned();

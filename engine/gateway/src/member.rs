@@ -168,8 +168,10 @@ impl<'v> Members<'v> {
             Value::Null => Ok(None),
             Value::Time(millis) => Ok(Some(*millis)),
             Value::Integer(units) => Ok(Some(units.saturating_mul(self.unit_ms()))),
-            // A float's cast saturates, and NaN, which JSON cannot say, becomes zero.
-            Value::Float(units) => Ok(Some((units * self.unit_ms() as f64).round() as i64)),
+            // A float's cast saturates. Only CBOR can say what is not finite.
+            Value::Float(units) if units.is_finite() => {
+                Ok(Some((units * self.unit_ms() as f64).round() as i64))
+            }
             Value::Text(_) => Err(mistyped(
                 "class java.lang.String can not be converted to milliseconds since epoch",
             )),
@@ -202,7 +204,7 @@ pub(crate) fn integer(value: &Value<'_>) -> Result<Option<i64>, ServiceError> {
     match value {
         Value::Null => Ok(None),
         Value::Integer(value) => Ok(Some((*value).clamp(-INTEGER_MAX - 1, INTEGER_MAX))),
-        Value::Float(value) => {
+        Value::Float(value) if !value.is_nan() => {
             let whole = value.floor().clamp(i32::MIN as f64, i32::MAX as f64);
             Ok(Some(whole as i64))
         }
@@ -402,6 +404,19 @@ mod tests {
             blob("YXN="),
             "'YXN=' can not be converted to a Blob: Invalid last non-pad Base64 character dectected"
         );
+    }
+
+    #[test]
+    fn what_is_not_finite_is_no_time() {
+        for units in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            for encoding in [Encoding::Json, Encoding::Cbor] {
+                let members = Members { encoding, ..NONE };
+                let error = members.time_of(&Value::Float(units)).unwrap_err();
+                assert_eq!(error.kind, ErrorKind::Serialization);
+            }
+        }
+        assert!(integer(&Value::Float(f64::NAN)).is_err());
+        assert_eq!(integer(&Value::Float(f64::INFINITY)), Ok(Some(INTEGER_MAX)));
     }
 
     #[test]

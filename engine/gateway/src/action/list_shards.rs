@@ -151,14 +151,29 @@ fn filter_of(
     })
 }
 
-fn passes(shard: &Shard, filter: Filter) -> bool {
-    let open_until = |at: Timestamp| shard.closed.is_none_or(|closed| closed.at >= at);
+fn passes(stream: &Stream, shard: &Shard, filter: Filter) -> bool {
+    let closed = shard.closed.map(|closed| closed.at);
     match filter {
         Filter::All => true,
-        Filter::Open => shard.closed.is_none(),
-        Filter::OpenAt(at) => shard.opened <= at && open_until(at),
-        Filter::From(at) => open_until(at),
+        Filter::Open => closed.is_none(),
+        // The moment of a switch belongs to the children: a key is never in two shards at once.
+        Filter::OpenAt(at) => {
+            closed.is_none_or(|closed| at < closed)
+                && (shard.opened <= at || !has_kept_parent(stream, shard))
+        }
+        // A parent may hold records of the very moment at which it closed.
+        Filter::From(at) => closed.is_none_or(|closed| at <= closed),
     }
+}
+
+/// Whether a shard that it came from is still listed. One whose parents are forgotten is the oldest
+/// that there is of its keys, and stands for them at every time before: a retention that was
+/// increased reaches back to shards that are gone.
+fn has_kept_parent(stream: &Stream, shard: &Shard) -> bool {
+    [shard.parent, shard.adjacent_parent]
+        .into_iter()
+        .flatten()
+        .any(|parent| stream.shard(parent).is_some())
 }
 
 fn list(
@@ -174,7 +189,7 @@ fn list(
         .partition_point(|s| after.is_some_and(|after| s.index <= after));
     let mut rest = stream.shards[begin..]
         .iter()
-        .filter(|shard| passes(shard, filter))
+        .filter(|shard| passes(stream, shard, filter))
         .peekable();
     let mut last = None;
     out.open_map().member("Shards").open_list();
@@ -236,14 +251,52 @@ mod tests {
             next: Offset::ZERO,
         });
         stream.shards[2].opened = Timestamp::from_millis(LATER.as_millis() + 1_000);
+        stream.shards[2].parent = Some(ShardIndex(1));
         let all = |filter| names(&stream, None, filter, 9).0;
         assert_eq!(all(Filter::All), [0, 1, 2]);
         assert_eq!(all(Filter::Open), [1, 2]);
         assert_eq!(all(Filter::OpenAt(shape::example::CREATED)), [0, 1]);
-        assert_eq!(all(Filter::OpenAt(LATER)), [0, 1]);
+        assert_eq!(all(Filter::OpenAt(LATER)), [1]);
+        assert_eq!(all(Filter::From(LATER)), [0, 1, 2]);
         assert_eq!(all(Filter::OpenAt(stream.shards[2].opened)), [1, 2]);
         assert_eq!(all(Filter::From(stream.shards[2].opened)), [1, 2]);
         assert_eq!(all(Filter::From(shape::example::CREATED)), [0, 1, 2]);
+    }
+
+    /// Shard 0 is split into 1 and 2 at `LATER`; 2 at once into 3 and 4.
+    fn split_twice() -> Stream {
+        let mut stream = shape::example::stream(5);
+        for (child, parent) in [(1, 0), (2, 0), (3, 2), (4, 2)] {
+            stream.shards[child].parent = Some(ShardIndex(parent));
+            stream.shards[child].opened = LATER;
+            stream.shards[parent as usize].closed = Some(Closed {
+                at: LATER,
+                next: Offset::ZERO,
+            });
+        }
+        stream
+    }
+
+    #[test]
+    fn at_any_moment_a_key_is_in_one_shard() {
+        let stream = split_twice();
+        let all = |filter| names(&stream, None, filter, 9).0;
+        let before = Timestamp::from_millis(LATER.as_millis() - 1);
+        assert_eq!(all(Filter::OpenAt(before)), [0]);
+        assert_eq!(all(Filter::OpenAt(LATER)), [1, 3, 4]);
+    }
+
+    #[test]
+    fn the_oldest_shards_kept_stand_for_those_that_are_forgotten() {
+        let mut stream = split_twice();
+        stream.shards.remove(0);
+        let all = |stream: &Stream, at| names(stream, None, Filter::OpenAt(at), 9).0;
+        assert_eq!(all(&stream, shape::example::CREATED), [1, 2]);
+        assert_eq!(all(&stream, LATER), [1, 3, 4]);
+        stream.shards.remove(1);
+        assert_eq!(all(&stream, shape::example::CREATED), [1, 3, 4]);
+        assert_eq!(all(&stream, Timestamp::ZERO), [1, 3, 4]);
+        assert_eq!(all(&stream, LATER), [1, 3, 4]);
     }
 
     #[test]

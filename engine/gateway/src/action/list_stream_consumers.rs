@@ -32,7 +32,12 @@ pub(crate) fn answer<R: Reactor>(
         Some(token) => {
             let page = ConsumerPage::open(call.seal, token, call.now())?;
             if page.stream != stream.id {
-                return Err(call.about(name).not_found());
+                return Err(match call.engine.streams().by_id(page.stream) {
+                    Some(_) => ServiceError::invalid_argument(
+                        "StreamARN and NextToken must identify the same stream.",
+                    ),
+                    None => call.about(name).not_found(),
+                });
             }
             Some(page.after)
         }

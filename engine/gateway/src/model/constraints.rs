@@ -189,7 +189,8 @@ impl<G: Ground> Checker<'_, G> {
                 self.value(around, value, item, &path);
             }
         } else if !items.iter().all(|value| is_within(value, item)) {
-            let constraint = format!("Member must satisfy constraint: {}", constraints_of(item));
+            let asked = constraints_of(item, items.contains(&Value::Null));
+            let constraint = format!("Member must satisfy constraint: {asked}");
             self.violations.add(&shown, path, &constraint);
         }
     }
@@ -208,14 +209,14 @@ impl<G: Ground> Checker<'_, G> {
         let shown = Shown { value, item: None };
         self.length(&shown, entries.len(), length, path);
         if !entries.iter().all(|(name, _)| is_text_within(name, key)) {
-            let constraint = format!("Map keys must satisfy constraint: {}", constraints_of(key));
+            let asked = constraints_of(key, false);
+            let constraint = format!("Map keys must satisfy constraint: {asked}");
             self.violations.add(&shown, path, &constraint);
         }
         if !entries.iter().all(|(_, value)| is_within(value, entry)) {
-            let constraint = format!(
-                "Map value must satisfy constraint: {}",
-                constraints_of(entry)
-            );
+            let has_null = entries.iter().any(|(_, value)| *value == Value::Null);
+            let asked = constraints_of(entry, has_null);
+            let constraint = format!("Map value must satisfy constraint: {asked}");
             self.violations.add(&shown, path, &constraint);
         }
     }
@@ -266,11 +267,13 @@ fn characters(text: &str) -> usize {
     }
 }
 
-/// Whether an item of a list or a value of a map is within its bounds; a null is.
+/// Whether an item of a list or a value of a map is within its bounds. A null is not: it can be
+/// neither stored nor left out as an absent member is.
 fn is_within(value: &Value<'_>, shape: &Shape) -> bool {
     match member::text(value) {
         Ok(Some(text)) => is_text_within(text, shape),
-        _ => true,
+        Ok(None) => false,
+        Err(_) => true,
     }
 }
 
@@ -288,8 +291,9 @@ fn is_text_within(text: &str, shape: &Shape) -> bool {
         && (one_of.is_empty() || one_of.contains(&text))
 }
 
-/// All that is asked of an item, as AWS lists it: the longest before the shortest.
-fn constraints_of(shape: &Shape) -> String {
+/// All that is asked of an item, as AWS lists it: the longest before the shortest, and of a null
+/// that it be none.
+fn constraints_of(shape: &Shape, is_null: bool) -> String {
     let mut all = Vec::new();
     if let Shape::Text {
         length,
@@ -304,6 +308,9 @@ fn constraints_of(shape: &Shape) -> String {
         if !one_of.is_empty() {
             all.push(enum_text(one_of));
         }
+    }
+    if is_null {
+        all.push("Member must not be null".to_owned());
     }
     format!("[{}]", all.join(", "))
 }
@@ -392,6 +399,13 @@ mod tests {
              equal to 128, Member must have length greater than or equal to 1]"
         );
         assert!(tags(r#"{"StreamName":"a","Tags":{}}"#).contains("Value '{}' at 'tags'"));
+        assert_eq!(
+            tags(r#"{"StreamName":"a","Tags":{"k":null}}"#),
+            "1 validation error detected: Value '{k=null}' at 'tags' failed to satisfy \
+             constraint: Map value must satisfy constraint: [Member must have length less than or \
+             equal to 256, Member must have length greater than or equal to 0, Member must not be \
+             null]"
+        );
         let keys = check(
             Operation::RemoveTagsFromStream,
             r#"{"StreamName":"a","TagKeys":["x",""]}"#,
