@@ -124,7 +124,7 @@ fn filter_of(
 ) -> Result<(Filter, Option<ShardIndex>), ServiceError> {
     let kind = member.kind.unwrap_or_default();
     // A time before the stream, or one that it has forgotten, is as at the horizon.
-    let horizon = now.minus_millis(stream.retention_ms).max(stream.created);
+    let horizon = stream.horizon(now).max(stream.created);
     let time = || match member.time_ms {
         Some(millis) => {
             let since_1970 = u64::try_from(millis).unwrap_or(0);
