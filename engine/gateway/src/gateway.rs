@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use weir_reactor::{Lent, Reactor, Socket};
 use weir_stream::Engine;
 
@@ -21,7 +21,8 @@ use crate::document::Value;
 use crate::encoding::Encoding;
 use crate::error::{ErrorKind, ServiceError};
 use crate::http::{
-    AnswerBody, Ceiling, CollectError, Lease, LeasedBody, Tls, collect, discard, serve, serve_tls,
+    AnswerBody, BODY_BYTES_MAX, Ceiling, CollectError, Lease, LeasedBody, Tls, collect, discard,
+    serve, serve_tls,
 };
 use crate::identity::{Authentication, Gatekeeper, Identity};
 use crate::member::Members;
@@ -31,6 +32,8 @@ use crate::scan;
 use crate::seal::Seal;
 use crate::sigv4::KeyRing;
 
+/// Longest body that is read of a request whose credentials do not do.
+const STRANGERS_BYTES_MAX: usize = 64 * 1024;
 const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 const PLAIN_JSON: &str = "application/json";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -210,7 +213,18 @@ impl<R: Reactor> Shared<R> {
         } else if head.method != Method::POST {
             access_denied()
         } else {
-            match collect(&mut body, self.engine.reactor(), &self.ceiling).await {
+            let reactor = self.engine.reactor();
+            // Long bodies of strangers are not held: what they will be told is known.
+            let length = body.size_hint().upper();
+            let is_long = length.is_none_or(|bytes| bytes > STRANGERS_BYTES_MAX as u64);
+            let refusal = is_long.then(|| self.gatekeeper.refuses(&head, reactor));
+            let refusal = refusal.flatten();
+            let bytes_max = if refusal.is_some() {
+                STRANGERS_BYTES_MAX
+            } else {
+                BODY_BYTES_MAX
+            };
+            match collect(&mut body, bytes_max, reactor, &self.ceiling).await {
                 Ok((body, lease)) => self.answer_post(&head, body, lease).await,
                 Err(error) => {
                     // A client that waits for a 100 has not begun to send.
@@ -218,7 +232,11 @@ impl<R: Reactor> Shared<R> {
                         discard(body, self.engine.reactor()).await;
                     }
                     let encoding = Encoding::of_content_type(content_type(&head.headers));
-                    unread(encoding.unwrap_or(Encoding::Json), error)
+                    let encoding = encoding.unwrap_or(Encoding::Json);
+                    match refusal.filter(|_| error == CollectError::TooLong) {
+                        Some(refusal) => Answer::error(encoding, &refusal).closing(),
+                        None => unread(encoding, error),
+                    }
                 }
             }
         };

@@ -98,6 +98,23 @@ impl Gatekeeper {
         })
     }
 
+    /// Why a request is refused whatever its body is, if its head tells.
+    pub(crate) fn refuses<R: Reactor>(&self, head: &Parts, reactor: &R) -> Option<ServiceError> {
+        let authentication = &*self.authentication.borrow();
+        if matches!(authentication, Authentication::Off) {
+            return None;
+        }
+        let claim = match Claim::read(&head.headers, &head.uri) {
+            Ok(claim) => claim,
+            Err(error) => return Some(error),
+        };
+        let Authentication::Verify { ring, region } = authentication else {
+            return None;
+        };
+        let now = Timestamp::from_millis(reactor.wall_ms());
+        sigv4::check_head(&claim, now, ring, region.as_deref()).err()
+    }
+
     /// Takes the credentials for what they say.
     fn believe(&self, claim: Result<Claim, ServiceError>) -> Result<Identity, ServiceError> {
         match (claim, &*self.authentication.borrow()) {

@@ -35,6 +35,11 @@ const DISCARD_MAX: Duration = Duration::from_secs(5);
 /// Room made for a body before any of it is there, at most: a head costs a client nothing, and one
 /// connection may have hundreds.
 const BELIEVED_BYTES: usize = 16 * 1024;
+/// A body up to this may also be read when only the ceiling's last part is free: calls that manage
+/// streams, and single records, go on while long bodies wait for their rest.
+const SMALL_BYTES_MAX: usize = 64 * 1024;
+/// That last part, of the whole.
+const SMALL_PART: usize = 8;
 
 /// Counts the bytes of bodies that this core holds.
 #[derive(Debug)]
@@ -58,8 +63,13 @@ impl Ceiling {
 
     /// Takes `bytes`, until the lease is dropped; `None` at the ceiling.
     pub(crate) fn lease(&self, bytes: usize) -> Option<Lease> {
-        let held = self.held.load(Ordering::Relaxed).saturating_add(bytes);
-        (held <= self.most).then(|| self.take(bytes))
+        let mut lease = self.take(0);
+        lease.grow(bytes).map(|()| lease)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// Takes `bytes` that exist already, past the ceiling if need be: then the next request is
@@ -87,7 +97,9 @@ impl Lease {
     fn grow(&mut self, bytes: usize) -> Option<()> {
         let more = bytes.saturating_sub(self.bytes);
         let held = self.held.load(Ordering::Relaxed).saturating_add(more);
-        if held > self.most {
+        let is_small = bytes <= SMALL_BYTES_MAX;
+        let kept_free = if is_small { 0 } else { self.most / SMALL_PART };
+        if held > self.most - kept_free {
             return None;
         }
         self.held.fetch_add(more, Ordering::Relaxed);
@@ -106,8 +118,8 @@ impl Drop for Lease {
 /// Why a body was not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum CollectError {
-    /// Longer than [`BODY_BYTES_MAX`].
-    #[error("the body is longer than {BODY_BYTES_MAX} bytes")]
+    /// Longer than it may be.
+    #[error("the body is longer than it may be")]
     TooLong,
     /// The core holds as many bytes as it may.
     #[error("the server holds as many bytes of requests as it may")]
@@ -120,14 +132,15 @@ pub(crate) enum CollectError {
     Broken,
 }
 
-/// Reads a whole body.
+/// Reads a whole body of up to `bytes_max`.
 pub(crate) async fn collect<R: Reactor>(
     body: &mut Incoming,
+    bytes_max: usize,
     reactor: &R,
     ceiling: &Ceiling,
 ) -> Result<(Lent, Lease), CollectError> {
     let hint = body.size_hint();
-    if hint.lower() > BODY_BYTES_MAX as u64 {
+    if hint.lower() > bytes_max as u64 {
         return Err(CollectError::TooLong);
     }
     // What a client announces is believed by and by: many requests of one connection may announce
@@ -144,12 +157,12 @@ pub(crate) async fn collect<R: Reactor>(
             continue;
         };
         let length = bytes.len() + data.len();
-        if length > BODY_BYTES_MAX {
+        if length > bytes_max {
             return Err(CollectError::TooLong);
         }
         if length > bytes.capacity() {
             let room = (bytes.capacity() * 4).min(announced.max(length * 2));
-            let room = room.max(length).min(BODY_BYTES_MAX);
+            let room = room.max(length).min(bytes_max);
             let mut larger = ceiling.spares.lend(room);
             lease
                 .grow(larger.capacity())
@@ -327,6 +340,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn long_bodies_leave_room_for_small_ones() {
+        const MIB: usize = 1024 * 1024;
+        let ceiling = Ceiling::new(8 * MIB, Spares::default());
+        let mut long = ceiling.lease(SMALL_BYTES_MAX).unwrap();
+        assert!(long.grow(7 * MIB).is_some());
+        assert!(ceiling.lease(SMALL_BYTES_MAX + 1).is_none());
+        assert!(long.grow(7 * MIB + 1).is_none());
+        let small: Vec<_> = (0..16)
+            .map_while(|_| ceiling.lease(SMALL_BYTES_MAX))
+            .collect();
+        assert_eq!(small.len(), 16);
+        assert!(ceiling.lease(1).is_none());
+    }
+
+    #[test]
     fn the_ceiling_refuses_and_takes_back() {
         let ceiling = Ceiling::new(100, Spares::default());
         let first = ceiling.lease(60).unwrap();
@@ -334,11 +362,11 @@ mod tests {
         let mut second = ceiling.lease(30).unwrap();
         assert!(second.grow(50).is_none());
         assert!(second.grow(40).is_some());
-        assert_eq!(ceiling.held.load(Ordering::Relaxed), 100);
+        assert_eq!(ceiling.held_bytes(), 100);
         let beyond = ceiling.take(50);
         drop(first);
-        assert_eq!(ceiling.held.load(Ordering::Relaxed), 90);
+        assert_eq!(ceiling.held_bytes(), 90);
         drop((second, beyond));
-        assert_eq!(ceiling.held.load(Ordering::Relaxed), 0);
+        assert_eq!(ceiling.held_bytes(), 0);
     }
 }

@@ -15,7 +15,7 @@ mod tls;
 
 pub use body::{AnswerBody, LeasedBody};
 pub(crate) use body::{
-    Ceiling, CollectError, EventBody, Lease, collect, discard, leased, permitted,
+    BODY_BYTES_MAX, Ceiling, CollectError, EventBody, Lease, collect, discard, leased, permitted,
 };
 pub use serve::{serve, serve_tls};
 pub use tls::{SelfSigned, Tls, TlsError};

@@ -16,7 +16,7 @@ pub(crate) use claim::Claim;
 pub(crate) use key_ring::is_account;
 pub use key_ring::{KeyRing, KeyRingError};
 pub(crate) use signing_keys::SigningKeys;
-pub(crate) use verify::{Asked, is_region, verify};
+pub(crate) use verify::{Asked, check_head, is_region, verify};
 
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use weir_protocol::model::Timestamp;
 
 use super::canonical::{Digest, Signed};
 use super::claim::{Claim, Form};
-use super::key_ring::KeyRing;
+use super::key_ring::{Key, KeyRing};
 use super::moment;
 use super::signing_keys::{SigningKeys, derive};
 use crate::error::{ErrorKind, ServiceError};
@@ -43,16 +43,7 @@ pub(crate) struct Asked<'r> {
 /// Checks a claim. The request is then one that the holder of the named key has made, to be
 /// answered now.
 pub(crate) fn verify(claim: &Claim, asked: Asked) -> Result<(), ServiceError> {
-    let signed_at = check_age(claim, asked.now)?;
-    check_names(claim)?;
-    if claim.algorithm != ALGORITHM {
-        return Err(incomplete(format!(
-            "Unsupported AWS 'algorithm': '{}' (only {ALGORITHM} for now). ",
-            claim.algorithm
-        )));
-    }
-    let (id, scope) = check_scope(claim, asked.region, &signed_at)?;
-    let key = asked.ring.key(id).ok_or_else(unrecognized)?;
+    let (signed_at, key, scope) = head_of(claim, asked.now, asked.ring, asked.region)?;
 
     let signed = Signed {
         method: &asked.head.method,
@@ -83,6 +74,36 @@ pub(crate) fn verify(claim: &Claim, asked: Asked) -> Result<(), ServiceError> {
         asked.signing_keys.keep(&claim.credential, signing_key);
     }
     Ok(())
+}
+
+/// Checks what needs no body: whoever does not pass this is refused, whatever the body is.
+pub(crate) fn check_head(
+    claim: &Claim,
+    now: Timestamp,
+    ring: &KeyRing,
+    region: Option<&str>,
+) -> Result<(), ServiceError> {
+    head_of(claim, now, ring, region).map(drop)
+}
+
+/// When it was signed, as signatures write it, the key, and the scope.
+fn head_of<'c>(
+    claim: &'c Claim,
+    now: Timestamp,
+    ring: &'c KeyRing,
+    region: Option<&str>,
+) -> Result<(String, &'c Key, &'c str), ServiceError> {
+    let signed_at = check_age(claim, now)?;
+    check_names(claim)?;
+    if claim.algorithm != ALGORITHM {
+        return Err(incomplete(format!(
+            "Unsupported AWS 'algorithm': '{}' (only {ALGORITHM} for now). ",
+            claim.algorithm
+        )));
+    }
+    let (id, scope) = check_scope(claim, region, &signed_at)?;
+    let key = ring.key(id).ok_or_else(unrecognized)?;
+    Ok((signed_at, key, scope))
 }
 
 /// Checks the date, and returns it as signatures write it.

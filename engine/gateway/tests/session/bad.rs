@@ -78,6 +78,32 @@ fn a_body_over_the_limit_is_a_413() {
 }
 
 #[test]
+fn long_bodies_of_strangers_are_not_held() {
+    let server = Server::start(1, Duration::ZERO);
+    for (bytes, expected) in [
+        (64 * 1024, "SerializationException"),
+        (64 * 1024 + 1, "MissingAuthenticationTokenException"),
+        (12 * 1024 * 1024, "MissingAuthenticationTokenException"),
+    ] {
+        let body = "x".repeat(bytes);
+        let signed = server
+            .connect()
+            .exchange(&Client::request("PutRecords", &body));
+        assert_eq!(signed.json()["__type"], "SerializationException");
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nX-Amz-Target: Kinesis_20131202.PutRecords\r\n\
+                    Content-Type: application/x-amz-json-1.1\r\n";
+        let whole = format!("{head}Content-Length: {bytes}\r\n\r\n{body}");
+        let answer = server.connect().exchange(whole.as_bytes());
+        assert_eq!(answer.json()["__type"], expected, "{bytes} bytes");
+        // One that does not say its length.
+        let chunked =
+            format!("{head}Transfer-Encoding: chunked\r\n\r\n{bytes:x}\r\n{body}\r\n0\r\n\r\n");
+        let answer = server.connect().exchange(chunked.as_bytes());
+        assert_eq!(answer.json()["__type"], expected, "{bytes} bytes in chunks");
+    }
+}
+
+#[test]
 fn clients_that_vanish_harm_nobody() {
     let server = Server::start(1, Duration::ZERO);
     let whole = Client::request("ListStreams", "{}");

@@ -15,7 +15,9 @@ use hyper::body::{Bytes, Incoming};
 use weir_reactor::sim::{SimReactor, SimSocket};
 use weir_reactor::{Reactor, Socket, Spares};
 
-use crate::http::{AnswerBody, Ceiling, LeasedBody, Tls, collect, discard, serve, serve_tls};
+use crate::http::{
+    AnswerBody, BODY_BYTES_MAX, Ceiling, LeasedBody, Tls, collect, discard, serve, serve_tls,
+};
 
 const CEILING_BYTES: usize = 64 * 1024 * 1024;
 
@@ -36,7 +38,7 @@ impl Seen {
     pub(super) fn holds_at_most(&self, bytes: usize) -> bool {
         let ceiling = self.ceiling.borrow();
         let ceiling = ceiling.as_ref().expect("a connection was served");
-        ceiling.lease(CEILING_BYTES - bytes).is_some()
+        ceiling.held_bytes() <= bytes
     }
 }
 
@@ -95,7 +97,7 @@ async fn answer(
         return Response::new(whole(vec![b'x'; bytes.parse().unwrap()]));
     }
     let mut body = request.into_body();
-    let text = match collect(&mut body, &reactor, &ceiling).await {
+    let text = match collect(&mut body, BODY_BYTES_MAX, &reactor, &ceiling).await {
         Ok((bytes, _lease)) => format!("{} bytes", bytes.len()),
         Err(error) => {
             discard(body, &reactor).await;
@@ -143,8 +145,7 @@ async fn look(reactor: &SimReactor, ceiling: &Ceiling, seen: &Seen) {
     // Requests of HTTP/2 are tasks of their own: they learn that the connection is over.
     reactor.yield_now().await;
     reactor.yield_now().await;
-    seen.all_given_back
-        .set(ceiling.lease(CEILING_BYTES).is_some());
+    seen.all_given_back.set(ceiling.held_bytes() == 0);
 }
 
 pub(super) async fn serve_one(
