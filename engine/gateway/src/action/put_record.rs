@@ -1,9 +1,10 @@
 //! `PutRecord`: one record, stored before it is answered.
 
 use weir_protocol::batch::{BatchBuilder, ProducerMark};
-use weir_protocol::model::{SequenceNumber, ShardId, Timestamp};
+use weir_protocol::model::{Offset, SequenceNumber, ShardId, Timestamp};
+use weir_protocol::wire::request::ReadFrom;
 use weir_reactor::Reactor;
-use weir_stream::{AppendError, ShardBatch, Stream};
+use weir_stream::{AppendError, Shard, ShardBatch, Stream};
 
 use super::record::{ROUTES_MAX, SentRecord, any_hash_key};
 use super::shape;
@@ -27,15 +28,27 @@ pub(crate) async fn answer<R: Reactor>(
         record.hash_key()?
     };
     record.check_weight(&stream)?;
-    if let Some(ordering) = ordering {
-        check_ordering(ordering, call.now(), call.about(name))?;
-    }
-
-    members.refuse_dry_run()?;
+    let ordering = match ordering {
+        None => None,
+        Some(text) => Some((text, check_ordering(text, call.now(), call.about(name))?)),
+    };
     let mut stream = stream;
     let mut routes = 0;
     let (shard, stored) = loop {
         let shard = stream.route(hash_key).clone();
+        if let Some((text, number)) = ordering
+            && is_of(number, &shard)
+        {
+            let sought = call
+                .engine
+                .seek(stream.shard_id(shard.index), ReadFrom::Latest)
+                .await;
+            let next = sought.map_err(|e| call.about(name).read_refused(shard.index, &e))?;
+            if !was_given_out(number, next) {
+                return Err(invalid_ordering(text, call.about(name)));
+            }
+        }
+        members.refuse_dry_run()?;
         let batch = batch_of(&record, stream.shard_id(shard.index), &stream)?;
         routes += 1;
         match call.engine.append(vec![batch]).await.pop() {
@@ -84,22 +97,42 @@ fn batch_of(
 }
 
 /// The number that the new one shall be above: one that was given out before, so not of the future.
-/// That the new number is above it needs no further check: numbers of a shard only rise.
-fn check_ordering(text: &str, now: Timestamp, about: About<'_>) -> Result<(), ServiceError> {
+fn check_ordering(
+    text: &str,
+    now: Timestamp,
+    about: About<'_>,
+) -> Result<SequenceNumber, ServiceError> {
     match SequenceNumber::parse(text) {
-        Ok(number) if number.time() <= now => Ok(()),
-        _ => Err(ServiceError::invalid_argument(format!(
-            "ExclusiveMinimumSequenceNumber {text} used in PutRecord on stream {} under account {} \
-             is invalid.",
-            about.stream, about.account
-        ))),
+        Ok(number) if number.time() <= now => Ok(number),
+        _ => Err(invalid_ordering(text, about)),
     }
+}
+
+fn invalid_ordering(text: &str, about: About<'_>) -> ServiceError {
+    ServiceError::invalid_argument(format!(
+        "ExclusiveMinimumSequenceNumber {text} used in PutRecord on stream {} under account {} is \
+         invalid.",
+        about.stream, about.account
+    ))
+}
+
+/// Whether the number is one of this shard, or says so. Only then are numbers compared.
+fn is_of(number: SequenceNumber, shard: &Shard) -> bool {
+    !number.is_ancient()
+        && number.shard() == shard.index
+        && number.shard_created().as_secs() == shard.created.as_secs()
+}
+
+/// Whether a number of a shard stands for nothing at or behind `next`. Every number that the shard
+/// gives out from then on is above it: they only rise.
+fn was_given_out(number: SequenceNumber, next: Offset) -> bool {
+    number.index() <= next.get()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use weir_protocol::model::{Offset, ShardIndex};
+    use weir_protocol::model::ShardIndex;
 
     #[test]
     fn numbers_of_the_future_are_refused_for_ordering() {

@@ -53,6 +53,19 @@ fn refusals_are_told_in_the_words_of_aws() {
 }
 
 #[test]
+fn a_body_with_broken_chunks_is_a_400() {
+    let server = Server::start(1, Duration::ZERO);
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nX-Amz-Target: Kinesis_20131202.ListStreams\r\n\
+                Content-Type: application/x-amz-json-1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for chunks in ["ZZ\r\n{}\r\n0\r\n\r\n", "2\r\n{}x"] {
+        let reply = server
+            .connect()
+            .exchange(format!("{head}{chunks}").as_bytes());
+        assert_eq!((reply.status, reply.body.len()), (400, 0), "{chunks}");
+    }
+}
+
+#[test]
 fn a_body_over_the_limit_is_a_413() {
     let server = Server::start(1, Duration::ZERO);
     let mut client = server.connect();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use weir_protocol::model::{Offset, SequenceNumber, ShardIndex};
 use weir_stream::{Change, RecordDistribution};
 
 use crate::rig::Server;
@@ -102,4 +103,48 @@ fn a_call_that_is_only_tried_changes_nothing() {
     let (_, kind, _) = client.refusal("GetRecords", other);
     assert_eq!(kind, "InvalidArgumentException");
     assert!(page["NextShardIterator"] != Value::Null);
+}
+
+#[test]
+fn a_number_is_above_the_one_it_is_asked_to_be_above() {
+    let server = Server::start(2, Duration::ZERO);
+    let mut client = server.connect();
+    client.call("CreateStream", json!({"StreamName": "s", "ShardCount": 2}));
+    client.wait_active("s");
+    let put = |ordering: Option<&SequenceNumber>| {
+        json!({
+            "StreamName": "s", "PartitionKey": "k", "ExplicitHashKey": "0", "Data": "eA==",
+            "SequenceNumberForOrdering": ordering.map(ToString::to_string),
+        })
+    };
+    let number = |answer: &Value| {
+        let text = answer["SequenceNumber"].as_str().unwrap();
+        SequenceNumber::parse(text).unwrap()
+    };
+    let first = number(&client.call("PutRecord", put(None)));
+    let second = number(&client.call("PutRecord", put(Some(&first))));
+    assert!(second > first);
+
+    let made = |shard, index| {
+        let offset = Offset::new(index).unwrap();
+        SequenceNumber::of_record(shard, first.shard_created(), offset, first.time())
+    };
+    // One that the third record would get, and one far above it.
+    for index in [second.index(), second.index() + 1_000] {
+        let ahead = made(first.shard(), index);
+        let (_, kind, text) = client.refusal("PutRecord", put(Some(&ahead)));
+        assert_eq!(kind, "InvalidArgumentException");
+        assert_eq!(
+            text,
+            format!(
+                "ExclusiveMinimumSequenceNumber {ahead} used in PutRecord on stream s under account \
+                 000000000000 is invalid."
+            )
+        );
+    }
+    let other = made(ShardIndex(1), second.index() + 1_000);
+    let third = number(&client.call("PutRecord", put(Some(&other))));
+    assert!(third > second);
+    let found = client.read_shard("s", "shardId-000000000000");
+    assert_eq!(found.len(), 3, "nothing that was refused is stored");
 }
