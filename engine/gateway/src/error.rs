@@ -438,6 +438,7 @@ impl About<'_> {
                 scaled_too_far("down over half of", *current, *target)
             }
             ControlError::TooManyCountUpdates { .. }
+            | ControlError::WarmThroughput { .. }
             | ControlError::ModeChangedOften { .. }
             | ControlError::TooManyConsumers { .. }
             | ControlError::TooManyConsumersCreating { .. } => {

@@ -13,6 +13,8 @@ use weir_protocol::model::{
 };
 use weir_protocol::wire::error::{ErrorCode, WireError};
 
+use crate::settings::WARM_THROUGHPUT_MIBPS_MAX;
+
 /// Why a batch was not stored.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AppendError {
@@ -419,6 +421,15 @@ pub enum ControlError {
         /// The stream.
         name: StreamName,
     },
+    /// More throughput than a stream may have held ready.
+    #[error(
+        "a warm throughput of {asked} MiB per second was asked for, at most \
+         {WARM_THROUGHPUT_MIBPS_MAX} are allowed"
+    )]
+    WarmThroughput {
+        /// What was asked for.
+        asked: u32,
+    },
     /// A policy longer than may be stored.
     #[error("a policy of {bytes} bytes, at most {POLICY_BYTES_MAX} are allowed")]
     PolicyTooLong {
@@ -522,6 +533,7 @@ impl ControlError {
             | Self::TooManyTags { .. }
             | Self::ModeChangedOften { .. }
             | Self::NotOnDemand { .. }
+            | Self::WarmThroughput { .. }
             | Self::PolicyTooLong { .. }
             | Self::NoPolicy
             | Self::ConsumerExists { .. }

@@ -13,6 +13,9 @@ use crate::folder::QuotaSwitch;
 /// Tags by key, in key order.
 pub type Tags = BTreeMap<String, String>;
 
+/// Most warm throughput of a stream in MiB a second (AWS: 10 GiB).
+pub(crate) const WARM_THROUGHPUT_MIBPS_MAX: u32 = 10 * 1024;
+
 /// What a stream is told. Some of it has no effect here and is kept to be shown again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamSettings {

@@ -14,7 +14,7 @@ use crate::consumer::{Consumer, ConsumerStatus};
 use crate::error::ControlError;
 use crate::folder::QuotaSwitch;
 use crate::request::{Change, ConsumerKey, StreamChange};
-use crate::settings::{RecordDistribution, Tags, is_as_aws};
+use crate::settings::{RecordDistribution, Tags, WARM_THROUGHPUT_MIBPS_MAX, is_as_aws};
 use crate::stream::Stream;
 
 const DAY_MS: u64 = 24 * 3_600_000;
@@ -87,6 +87,7 @@ pub(crate) fn changed(
                 let name = stream.name.clone();
                 return Err(ControlError::NotOnDemand { name });
             }
+            check_warm_throughput(Some(*mibps))?;
             after.settings.warm_throughput_mibps = Some(*mibps);
         }
         Change::RecordBytesMax(bytes) => after.settings.record_bytes_max = record_bytes(*bytes)?,
@@ -149,6 +150,7 @@ fn change_mode(
     if warm_throughput_mibps.is_some() && mode != StreamMode::OnDemand {
         return Err(ControlError::NotOnDemand { name: name() });
     }
+    check_warm_throughput(warm_throughput_mibps)?;
     let now = around.now;
     after
         .mode_changes
@@ -177,6 +179,16 @@ fn set_mode(after: &mut Stream, mode: StreamMode) {
     after.mode = mode;
     if mode == StreamMode::Provisioned {
         after.settings.distribution = RecordDistribution::default();
+    }
+}
+
+/// Refuses more warm throughput than a stream may have.
+pub(crate) fn check_warm_throughput(mibps: Option<u32>) -> Result<(), ControlError> {
+    match mibps {
+        Some(asked) if asked > WARM_THROUGHPUT_MIBPS_MAX => {
+            Err(ControlError::WarmThroughput { asked })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -15,7 +15,9 @@ use weir_protocol::model::{
 };
 use weir_protocol::wire::response::SHARD_BYTES;
 
-use super::change::{Surroundings, changed, check_distribution, check_tag_count, record_bytes};
+use super::change::{
+    Surroundings, changed, check_distribution, check_tag_count, check_warm_throughput, record_bytes,
+};
 use super::store::Contents;
 use crate::consumer::{Consumer, ConsumerStatus};
 use crate::error::ControlError;
@@ -97,6 +99,7 @@ impl Model {
         check_tag_count(create.settings.tags.len())?;
         record_bytes(create.settings.record_bytes_max)?;
         check_distribution(&create.name, create.settings.distribution, create.mode)?;
+        check_warm_throughput(create.settings.warm_throughput_mibps)?;
         if self.named.contains_key(&create.name) {
             return Err(ControlError::StreamExists {
                 name: create.name.clone(),

@@ -372,3 +372,23 @@ fn policies_come_and_go() {
         Err(ControlError::PolicyTooLong { bytes })
     );
 }
+
+#[test]
+fn warm_throughput_has_a_bound() {
+    let mode = |mibps| Change::Mode {
+        mode: StreamMode::OnDemand,
+        warm_throughput_mibps: Some(mibps),
+    };
+    let most = WARM_THROUGHPUT_MIBPS_MAX;
+    for change in [Change::WarmThroughput(most), mode(most)] {
+        let after = make(&stream(), &change).unwrap();
+        assert_eq!(after.settings.warm_throughput_mibps, Some(most));
+    }
+    let asked = most + 1;
+    for change in [Change::WarmThroughput(asked), mode(asked)] {
+        assert_eq!(
+            make(&stream(), &change),
+            Err(ControlError::WarmThroughput { asked })
+        );
+    }
+}
