@@ -354,7 +354,10 @@ impl Server {
         };
         match https.certificate.load(&config.data_dir, self.tls.as_ref()) {
             Ok(tls) => {
-                https.certificate.explain(&config.data_dir, &tls);
+                let former = self.tls.as_ref().map(Tls::fingerprint);
+                if former != Some(tls.fingerprint()) {
+                    https.certificate.explain(&config.data_dir, &tls);
+                }
                 self.tell_all("certificate", || CoreLetter::Certificate(tls.clone()));
                 self.tls = Some(tls);
             }

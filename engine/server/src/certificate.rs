@@ -2,7 +2,7 @@
 //!
 //! Owns: the files. Never: TLS itself; that is the gateway's.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -100,22 +100,28 @@ fn make(certificate: &Path, key: &Path) -> Result<(), String> {
     let made = SelfSigned::new(names())
         .map_err(|error| format!("a self-signed certificate cannot be made: {error}"))?;
     // The key first: a certificate without one is made anew at the next start.
-    for (path, text) in [(key, &made.key), (certificate, &made.certificate)] {
-        write(path, text)
+    for (path, text, mode) in [
+        (key, &made.key, 0o600),
+        (certificate, &made.certificate, 0o644),
+    ] {
+        write(path, text, mode)
             .map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
     }
     Ok(())
 }
 
-/// Puts a file there that only its owner can read, whole or not at all.
-fn write(path: &Path, text: &str) -> io::Result<()> {
+/// Puts a file there, whole or not at all, that those may read whom `mode` names: clients of other
+/// users need the certificate, and nobody needs the key.
+fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let new = path.with_extension("new");
     let _ = fs::remove_file(&new);
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o600)
+        .mode(mode)
         .open(&new)?;
+    // Whatever the umask left of it.
+    file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&new, path)?;
@@ -145,9 +151,10 @@ mod tests {
     fn ours_stays_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let first = Certificate::SelfSigned.load(folder.path(), None).unwrap();
-        let key = folder.path().join(MADE_KEY);
-        let mode = fs::metadata(&key).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode, 0o600);
+        for (name, expected) in [(MADE_KEY, 0o600), (MADE_CERTIFICATE, 0o644)] {
+            let about = fs::metadata(folder.path().join(name)).unwrap();
+            assert_eq!(about.permissions().mode() & 0o777, expected, "{name}");
+        }
         let second = Certificate::SelfSigned
             .load(folder.path(), Some(&first))
             .unwrap();

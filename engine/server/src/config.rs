@@ -87,7 +87,7 @@ pub(crate) struct ServeArguments {
     /// Whose signatures --auth verify takes: profiles as in ~/.aws/credentials; read again at SIGHUP
     #[arg(long, env = "WEIR_KEYS", value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// How long a stream stays CREATING and DELETING
+    /// How long streams stay CREATING, UPDATING and DELETING, and consumers CREATING and DELETING
     #[arg(long, env = "WEIR_STATE_DELAY", default_value = "5ms", value_parser = units::duration, value_name = "TIME")]
     state_delay: Duration,
     /// Segment size of a new data folder, for example 256MiB [default: 128MiB]
