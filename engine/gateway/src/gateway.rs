@@ -55,7 +55,7 @@ pub struct GatewaySettings {
     pub region: String,
     /// What is demanded of credentials.
     pub authentication: Authentication,
-    /// Bytes of requests and answers that one core may hold; at least 32 MiB are allowed, so that
+    /// Bytes of requests and answers that one core may hold; at least 40 MiB are allowed, so that
     /// the longest call always fits. At the ceiling a request is answered with a retryable 500.
     pub body_bytes_max: usize,
     /// Bytes of records on their way to clients that one core may hold; at least 8 MiB are allowed.
@@ -102,7 +102,8 @@ struct Shared<R: Reactor> {
 impl<R: Reactor> Gateway<R> {
     /// The gateway in front of this core's engine.
     pub fn new(engine: Engine<R>, settings: GatewaySettings) -> Self {
-        const LEAST: usize = 32 * 1024 * 1024;
+        // Two of the longest calls at once, beside what is kept for short ones.
+        const LEAST: usize = 40 * 1024 * 1024;
         const RECORDS_LEAST: usize = 8 * 1024 * 1024;
         let seal = Seal::new(&engine.seal_key());
         let ids = Ids::new(engine.reactor().random());

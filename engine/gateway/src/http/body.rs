@@ -161,7 +161,10 @@ pub(crate) async fn collect<R: Reactor>(
             return Err(CollectError::TooLong);
         }
         if length > bytes.capacity() {
-            let room = (bytes.capacity() * 4).min(announced.max(length * 2));
+            // No more than what was announced, if that was: many bodies are somewhat longer than a
+            // buffer, and a much larger one for each would soon be all there is.
+            let wanted = hint.exact().map_or(length * 2, |bytes| bytes as usize);
+            let room = wanted.min(bytes.capacity() * 4);
             let room = room.max(length).min(bytes_max);
             let mut larger = ceiling.spares.lend(room);
             lease
