@@ -28,6 +28,8 @@ pub(super) struct World {
     pub(super) wall_jump_ms: Cell<i64>,
     pub(super) faults: RefCell<Faults>,
     pub(super) image: Arc<Mutex<Image>>,
+    /// Writes that landed elsewhere.
+    pub(super) misdirected: Cell<u32>,
     trace: Cell<u64>,
 }
 
@@ -43,6 +45,7 @@ impl World {
             wall_jump_ms: Cell::new(0),
             faults: RefCell::new(faults),
             image: Arc::new(Mutex::new(Image::new(capacity_bytes))),
+            misdirected: Cell::new(0),
             trace: Cell::new(0xcbf2_9ce4_8422_2325),
             dice: RefCell::new(dice),
         }
@@ -89,6 +92,9 @@ impl World {
         }
         if dice.chance(self.faults.borrow().slow_operations) {
             latency *= 1_000;
+        }
+        if dice.chance(self.faults.borrow().stalls) {
+            latency += dice.between(2_000_000_000, 8_000_000_000);
         }
         latency
     }

@@ -15,12 +15,19 @@ pub struct Faults {
     pub write_errors: u32,
     /// A read fails with EIO.
     pub read_errors: u32,
-    /// A flush fails with EIO; what it had to flush stays in the cache.
+    /// A flush fails with EIO. Some of what it had to flush is durable; the rest is still read in
+    /// this life, and is gone with it: a second flush finds nothing to do, and says that all is well.
     pub flush_errors: u32,
     /// Creating a file fails with ENOSPC.
     pub create_errors: u32,
     /// An operation takes a thousand times as long.
     pub slow_operations: u32,
+    /// An operation takes two to eight seconds.
+    pub stalls: u32,
+    /// A write lands at another block, of its file or of one of the same length, and reports success.
+    pub misdirected_writes: u32,
+    /// This many writes are misdirected, then writes go where they should.
+    pub misdirect_next_writes: u32,
     /// A send resets its connection.
     pub socket_resets: u32,
     /// A receive gives one byte only.
@@ -102,5 +109,18 @@ impl Faults {
             return true;
         }
         always || dice.chance(chance)
+    }
+
+    /// Whether a write to `path` lands elsewhere; spends armed faults.
+    pub(super) fn misdirects(&mut self, path: &str, dice: &mut Dice) -> bool {
+        let under = self.only_under.as_ref();
+        if under.is_some_and(|under| !path.starts_with(under.as_str())) {
+            return false;
+        }
+        if self.misdirect_next_writes > 0 {
+            self.misdirect_next_writes -= 1;
+            return true;
+        }
+        dice.chance(self.misdirected_writes)
     }
 }

@@ -306,6 +306,34 @@ impl SimFile {
     }
 }
 
+/// Puts a write at another block if the faults say so: of its own file, or of one of that length.
+fn misdirect(life: &Life, path: &str, file: &mut FileImage, at: usize, data: &[u8]) -> bool {
+    let world = &life.world;
+    let mut dice = world.dice.borrow_mut();
+    if !world.faults.borrow_mut().misdirects(path, &mut dice) {
+        return false;
+    }
+    let places = (file.bytes() - data.len()) / BLOCK_BYTES + 1;
+    let mut place = dice.below(places as u64) as usize * BLOCK_BYTES;
+    let image = locked(&world.image);
+    // Its own file is locked already.
+    let others = image.names.iter().filter(|(name, _)| *name != path);
+    let others = others.filter(|(_, other)| locked(other).durable().len() == file.bytes());
+    let others: Vec<&SharedFile> = others.map(|(_, other)| other).collect();
+    world.misdirected.set(world.misdirected.get() + 1);
+    world.trace("misdirected", at as u64, place as u64);
+    if !others.is_empty() && dice.coin() {
+        let other = others[dice.below(others.len() as u64) as usize];
+        locked(other).land_durably(place, data);
+        return true;
+    }
+    if place == at {
+        place = (at + BLOCK_BYTES) % (places * BLOCK_BYTES);
+    }
+    file.land_durably(place, data);
+    true
+}
+
 impl File for SimFile {
     type Buffer = SimBuffer;
     type Bytes = Vec<u8>;
@@ -339,7 +367,9 @@ impl File for SimFile {
         };
         self.operate(latency_ns, Some(pending), move |life, path, file| {
             if !life.world.strikes(Act::Write, path) {
-                file.land_durably(at, &buffer.0);
+                if !misdirect(life, path, file, at, &buffer.0) {
+                    file.land_durably(at, &buffer.0);
+                }
                 return Ok(());
             }
             let mut dice = life.world.dice.borrow_mut();
@@ -381,6 +411,7 @@ impl File for SimFile {
         self.operate(latency_ns, None, |life, path, file| {
             life.world.trace("flush", file.cached_sectors() as u64, 0);
             if life.world.strikes(Act::Flush, path) {
+                file.fail_flush(&mut life.world.dice.borrow_mut());
                 return Err(input_output_error());
             }
             file.flush();

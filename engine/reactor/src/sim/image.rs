@@ -18,6 +18,8 @@ pub(super) struct FileImage {
     durable: Vec<u8>,
     bytes: usize,
     cached: BTreeMap<usize, [u8; SECTOR_BYTES]>,
+    /// Cached sectors that a failed flush gave up: no flush makes them durable any more.
+    doomed: BTreeSet<usize>,
     unreadable: BTreeSet<usize>,
 }
 
@@ -99,10 +101,12 @@ impl FileImage {
                     let mut copy = [0; SECTOR_BYTES];
                     copy.copy_from_slice(content);
                     self.cached.insert(sector, copy);
+                    self.doomed.remove(&sector);
                     self.unreadable.remove(&sector);
                 }
                 Landing::Durable => {
                     self.cached.remove(&sector);
+                    self.doomed.remove(&sector);
                     self.unreadable.remove(&sector);
                     let start = sector * SECTOR_BYTES;
                     self.durable[start..start + SECTOR_BYTES].copy_from_slice(content);
@@ -132,6 +136,7 @@ impl FileImage {
             let start = sector * SECTOR_BYTES;
             content[from - start..to - start].copy_from_slice(&data[from - at..to - at]);
             self.cached.insert(sector, content);
+            self.doomed.remove(&sector);
             self.unreadable.remove(&sector);
         }
     }
@@ -160,8 +165,31 @@ impl FileImage {
     /// Makes durable what is only cached, the length too.
     pub(super) fn flush(&mut self) {
         self.durable.resize(self.bytes, 0);
-        for (sector, content) in std::mem::take(&mut self.cached) {
-            put_sector(&mut self.durable, sector, &content);
+        let doomed = &self.doomed;
+        let durable = &mut self.durable;
+        self.cached.retain(|sector, content| {
+            if !doomed.contains(sector) {
+                put_sector(durable, *sector, content);
+            }
+            doomed.contains(sector)
+        });
+    }
+
+    /// A flush that fails: some of the cache is durable, the rest will never be.
+    pub(super) fn fail_flush(&mut self, dice: &mut Dice) {
+        let lost = dice.subset(self.cached.len());
+        let sectors = self.cached.keys().copied();
+        let lost = sectors
+            .zip(lost)
+            .filter_map(|(sector, lost)| lost.then_some(sector));
+        self.doomed.extend(lost);
+        self.flush();
+    }
+
+    /// The life that saw a flush fail ends: what was given up is gone.
+    pub(super) fn forget_doomed(&mut self) {
+        for sector in std::mem::take(&mut self.doomed) {
+            self.cached.remove(&sector);
         }
     }
 
@@ -228,6 +256,10 @@ pub(super) struct Image {
     pub(super) life: u64,
     /// Plain operations that still work; the others fail and change nothing.
     pub(super) plain_operations_left: Option<u64>,
+    /// A planted bug: see [`super::SimDisk::forget_folder_flushes`].
+    pub(super) forgets_folder_flushes: bool,
+    /// Names that a power cut may take.
+    unflushed_names: BTreeSet<String>,
 }
 
 impl Image {
@@ -238,6 +270,8 @@ impl Image {
             capacity_bytes,
             life: 0,
             plain_operations_left: None,
+            forgets_folder_flushes: false,
+            unflushed_names: BTreeSet::new(),
         }
     }
 
@@ -264,7 +298,21 @@ impl Image {
         }
         let file = Arc::new(Mutex::new(FileImage::zeroed(bytes as usize)));
         self.names.insert(path.to_owned(), Arc::clone(&file));
+        if self.forgets_folder_flushes {
+            self.unflushed_names.insert(path.to_owned());
+        }
         Ok(file)
+    }
+
+    /// A power cut: of the names that were not flushed a drawn subset survives.
+    pub(super) fn lose_names(&mut self, dice: &mut Dice) {
+        let unflushed = std::mem::take(&mut self.unflushed_names);
+        let survives = dice.subset(unflushed.len());
+        for (path, survives) in unflushed.iter().zip(survives) {
+            if !survives {
+                self.names.remove(path);
+            }
+        }
     }
 
     pub(super) fn check_new(&self, path: &str) -> io::Result<()> {

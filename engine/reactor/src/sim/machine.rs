@@ -150,7 +150,11 @@ impl Sim {
         for (_, pending) in pending {
             pending.settle(how, &mut image, &mut dice);
         }
+        for file in image.names.values() {
+            locked(file).forget_doomed();
+        }
         if how == Crash::PowerCut {
+            image.lose_names(&mut dice);
             for file in image.names.values() {
                 locked(file).lose_power(&mut dice);
             }
@@ -189,6 +193,11 @@ impl Sim {
     pub fn jump_wall_clock(&self, millis: i64) {
         let jumped = self.world.wall_jump_ms.get().saturating_add(millis);
         self.world.wall_jump_ms.set(jumped);
+    }
+
+    /// How many writes landed elsewhere so far.
+    pub fn misdirected(&self) -> u32 {
+        self.world.misdirected.get()
     }
 
     /// Virtual time since the simulation began.

@@ -33,6 +33,11 @@ impl SimReactor {
     pub fn set_faults(&self, faults: Faults) {
         *self.life.world.faults.borrow_mut() = faults;
     }
+
+    /// How many writes landed elsewhere so far.
+    pub fn misdirected(&self) -> u32 {
+        self.life.world.misdirected.get()
+    }
 }
 
 impl Reactor for SimReactor {

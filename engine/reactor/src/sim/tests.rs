@@ -480,3 +480,93 @@ fn handles_of_a_former_life_wait_for_ever() {
     assert!(ended.is_none());
     assert_eq!(sim.disk().visible_bytes("log/segment").unwrap()[0], 1);
 }
+
+#[test]
+fn a_misdirected_write_lands_once_and_elsewhere() {
+    let (mut own, mut other) = (0, 0);
+    for seed in 0..50 {
+        let sim = with_file(seed);
+        let reactor = sim.reactor();
+        sim.faults().misdirect_next_writes = 1;
+        done(&sim, async move {
+            let disk = reactor.disk();
+            disk.create_written("log/other", FILE_BYTES).await.unwrap();
+            write(&reactor, "log/segment", 4096, 9, 4096).await.unwrap();
+        });
+        assert_eq!(sim.misdirected(), 1);
+        let nines = |path: &str| {
+            let bytes = sim.disk().durable_bytes(path).unwrap();
+            let blocks = bytes.chunks(BLOCK_BYTES).enumerate();
+            let found = blocks.filter(|(_, block)| block.iter().all(|&byte| byte == 9));
+            found.map(|(index, _)| index).collect::<Vec<_>>()
+        };
+        match (&nines("log/segment")[..], &nines("log/other")[..]) {
+            ([block], []) if *block != 1 => own += 1,
+            ([], [_]) => other += 1,
+            found => panic!("seed {seed}: {found:?}"),
+        }
+    }
+    assert!(own > 0 && other > 0);
+}
+
+#[test]
+fn what_a_failed_flush_gave_up_is_read_in_its_life_only_and_no_flush_brings_it_back() {
+    let (mut lost, mut kept) = (0, 0);
+    for seed in 0..100 {
+        let (sim, visible, _) = torn_write(seed, Crash::Kill);
+        let reactor = sim.reactor();
+        sim.faults().fail_next_flushes = 1;
+        done(&sim, async move {
+            let file = reactor.disk().open("log/segment").await.unwrap();
+            assert!(file.flush().await.is_err());
+            file.flush().await.unwrap();
+        });
+        let twos = |bytes: Vec<u8>| bytes.chunks(512).filter(|sector| sector[0] == 2).count();
+        let disk = sim.disk();
+        assert_eq!(twos(disk.visible_bytes("log/segment").unwrap()), visible);
+        sim.crash(Crash::Kill);
+        let after = twos(disk.visible_bytes("log/segment").unwrap());
+        assert_eq!(after, twos(disk.durable_bytes("log/segment").unwrap()));
+        lost += visible - after;
+        kept += after;
+    }
+    assert!(lost > 0 && kept > 0);
+}
+
+#[test]
+fn a_stalled_disk_takes_seconds_and_then_goes_on() {
+    let sim = with_file(4);
+    sim.faults().stalls = 10_000;
+    let reactor = sim.reactor();
+    let started = sim.elapsed();
+    done(&sim, async move {
+        write(&reactor, "log/segment", 0, 5, 4096).await.unwrap();
+    });
+    let took = sim.elapsed().checked_sub(started).unwrap();
+    assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(20));
+}
+
+#[test]
+fn names_are_durable_unless_the_folder_flush_is_forgotten() {
+    let survivors = |forgets: bool| {
+        let there = (0..40).filter(|seed| {
+            let sim = machine(*seed);
+            if forgets {
+                sim.disk().forget_folder_flushes();
+            }
+            let reactor = sim.reactor();
+            done(&sim, async move {
+                reactor
+                    .disk()
+                    .create_written("segment", FILE_BYTES)
+                    .await
+                    .unwrap();
+            });
+            sim.crash(Crash::PowerCut);
+            sim.disk().durable_bytes("segment").is_ok()
+        });
+        there.count()
+    };
+    assert_eq!(survivors(false), 40);
+    assert!((1..40).contains(&survivors(true)));
+}
