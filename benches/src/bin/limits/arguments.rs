@@ -1,6 +1,7 @@
 //! What the user asks for.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -9,7 +10,8 @@ const BYTES_MAX: u64 = 1 << 40;
 const LONG_BYTES: u64 = 8 << 30;
 const SHORT_BYTES: u64 = 1 << 30;
 
-/// Measures what this machine can do: durable writes, one TCP stream, a round trip, cold reads.
+/// Measures what this machine can do: durable writes, one TCP stream, a round trip, small durable calls,
+/// cold reads.
 #[derive(Debug, Clone, Parser)]
 #[command(after_help = "Examples:
   scripts/limits
@@ -43,6 +45,11 @@ impl Arguments {
     /// Bytes sent for N.
     pub(crate) fn network_bytes(&self) -> u64 {
         if self.short { 2 << 30 } else { 16 << 30 }
+    }
+
+    /// How long S takes.
+    pub(crate) fn small_time(&self) -> Duration {
+        Duration::from_secs(if self.short { 1 } else { 5 })
     }
 
     /// Round trips for R, and writes for C.

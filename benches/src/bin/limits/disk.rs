@@ -1,4 +1,4 @@
-//! The disk: W, C, and sequential reads past the page cache.
+//! The disk: W, C, S, and sequential reads past the page cache.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::arguments::Arguments;
+use crate::machine::Cpus;
 use crate::ring::{Direction, Moved, Transfer, run};
 use crate::samples::Percentiles;
+use crate::small::{self, Small};
 
 /// A segment of a log, and as many as are recycled: 1 GiB, more than caches of disks hold.
 const FILE_BYTES: u64 = 128 << 20;
@@ -31,6 +33,8 @@ pub(crate) struct DiskLimits {
     pub(crate) durable: Rate,
     /// C: durable blocks, one in flight.
     pub(crate) commit: Percentiles,
+    /// S: small durable calls.
+    pub(crate) small: Small,
     /// Reads of 1 MiB, one in flight.
     pub(crate) read_one: Rate,
     /// Reads of 1 MiB, two in flight.
@@ -38,7 +42,7 @@ pub(crate) struct DiskLimits {
 }
 
 /// Measures the disk under the folder that was asked for.
-pub(crate) fn measure(arguments: &Arguments) -> anyhow::Result<DiskLimits> {
+pub(crate) fn measure(arguments: &Arguments, cpus: Cpus) -> anyhow::Result<DiskLimits> {
     let pool = Pool::make(&arguments.folder).with_context(|| {
         let room = (FILE_BYTES * FILES as u64) >> 20;
         format!("writing {room} MiB ahead in {}", arguments.folder.display())
@@ -69,6 +73,8 @@ pub(crate) fn measure(arguments: &Arguments) -> anyhow::Result<DiskLimits> {
             .context("durable writes of one block")?
             .samples
             .percentiles(),
+        small: small::measure(&pool.durable[0], cpus.generator, arguments.small_time())
+            .context("small durable calls")?,
         read_one: rate(run(&pool.plain, read(1)).context("reads")?),
         read_two: rate(run(&pool.plain, read(2)).context("reads")?),
     })

@@ -1,7 +1,7 @@
 //! `limits`: what this machine can do, measured with nothing of Weir in the way, so that every
 //! speed of Weir is a ratio.
 //!
-//! Owns: W, N, R, C and the cold read rate, in one run. Never: the engine; this is plain io_uring
+//! Owns: W, N, R, C, S and the cold read rate, in one run. Never: the engine; this is plain io_uring
 //! and plain sockets.
 
 mod arguments;
@@ -11,6 +11,7 @@ mod network;
 mod report;
 mod ring;
 mod samples;
+mod small;
 
 use anyhow::Context;
 use clap::Parser;
@@ -27,7 +28,7 @@ fn main() -> anyhow::Result<()> {
     let disk = {
         let arguments = arguments.clone();
         let cpu = cpus.server;
-        machine::on_cpu(cpu, move || disk::measure(&arguments))??
+        machine::on_cpu(cpu, move || disk::measure(&arguments, cpus))??
     };
     let stream =
         network::stream(cpus, arguments.network_bytes()).context("the stream over loopback")?;

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::disk::{DiskLimits, Rate};
 use crate::machine::{Cpus, Machine};
 use crate::samples::Percentiles;
+use crate::small::{ANSWER_BYTES, CALLERS, REQUEST_BYTES};
 
 /// Other work above this share of the machine shows in the numbers.
 const OTHERS_PERCENT_MAX: f64 = 5.0;
@@ -67,6 +68,13 @@ impl Report {
             "",
             Some(disk.commit),
         );
+        let small = format!("{:.0} /s", disk.small.calls_per_second);
+        line(
+            "S",
+            "calls of 1,750 B, 32 callers, written together",
+            &small,
+            Some(disk.small.each),
+        );
         let (one, two) = (&disk.read_one, &disk.read_two);
         line(
             "",
@@ -121,6 +129,9 @@ impl Report {
             "n": { "bytes_per_second": self.stream },
             "r": each(self.round_trip),
             "c": each(self.disk.commit),
+            "s": { "calls_per_second": self.disk.small.calls_per_second,
+                   "callers": CALLERS, "request_bytes": REQUEST_BYTES,
+                   "answer_bytes": ANSWER_BYTES, "each": each(self.disk.small.each) },
             "read_one_in_flight": rate(self.disk.read_one),
             "read_two_in_flight": rate(self.disk.read_two),
             "machine": {

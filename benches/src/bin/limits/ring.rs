@@ -47,10 +47,10 @@ pub(crate) struct Moved {
 
 #[repr(C, align(4096))]
 #[derive(Clone)]
-struct Block([u8; BLOCK_BYTES]);
+pub(crate) struct Block([u8; BLOCK_BYTES]);
 
 /// Bytes that no device can shorten: a xorshift sequence.
-fn noise(bytes: usize) -> Vec<Block> {
+pub(crate) fn noise(bytes: usize) -> Vec<Block> {
     let mut blocks = vec![Block([0; BLOCK_BYTES]); bytes.div_ceil(BLOCK_BYTES)];
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for block in &mut blocks {
