@@ -17,6 +17,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::blocking::sync_folder;
+use crate::preflight::space_of;
 
 /// Large enough that the device is busy, small enough to be found in one piece.
 const WRITE_BYTES: usize = 1 << 20;
@@ -48,14 +49,19 @@ fn create(path: &Path, bytes: u64, written: bool) -> io::Result<()> {
     }
     let folder = path.parent().unwrap_or(Path::new("."));
     let unnamed = open_unnamed(folder, path)?;
-    let prepared = prepare(unnamed.file(), bytes, written);
+    let prepared = prepare(unnamed.file(), folder, bytes, written);
     prepared
         .and_then(|()| unnamed.give_name(path))
         .inspect_err(|_| unnamed.discard())?;
     sync_folder(folder)
 }
 
-fn prepare(file: &File, bytes: u64, written: bool) -> io::Result<()> {
+fn prepare(file: &File, folder: &Path, bytes: u64, written: bool) -> io::Result<()> {
+    // A file system that has too little gives what it has before it says so, and until the file is gone
+    // nobody else could write there.
+    if space_of(folder)?.free < bytes {
+        return Err(ErrorKind::StorageFull.into());
+    }
     reserve(file, bytes)?;
     if written {
         write_zeros(file, bytes)?;
@@ -168,4 +174,21 @@ fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
         at += length as u64;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn asking_for_more_than_there_is_takes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = tempfile::tempfile_in(folder.path()).unwrap();
+        let bytes = 2 * space_of(folder.path()).unwrap().total;
+        let refused = prepare(&file, folder.path(), bytes, false).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::StorageFull);
+        assert_eq!(file.metadata().unwrap().blocks(), 0);
+    }
 }
