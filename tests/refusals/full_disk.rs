@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weir_protocol::wire::error::ErrorCode;
 use weir_protocol::wire::request::Request;
@@ -48,6 +48,21 @@ impl Drop for SmallDisk {
     }
 }
 
+fn plan(victim: &Victim, stream: &StreamDescription, number: u64) -> Plan {
+    Plan {
+        address: victim.wire,
+        stream: stream.clone(),
+        number,
+        connections: 1,
+        in_flight: 4,
+        shape: Shape {
+            records: 50..=50,
+            bytes: 1_000..=1_000,
+        },
+        bytes_per_second: Some(60_000_000),
+    }
+}
+
 #[test]
 fn a_full_disk_refuses_appends_and_loses_nothing() {
     let _machine = alone();
@@ -60,18 +75,6 @@ fn a_full_disk_refuses_appends_and_loses_nothing() {
     let victim = setup.start();
     let filler = connect(&victim).create("filler", 2);
     let kept = connect(&victim).create("kept", 2);
-    let plan = |victim: &Victim, stream: &StreamDescription, number| Plan {
-        address: victim.wire,
-        stream: stream.clone(),
-        number,
-        connections: 1,
-        in_flight: 4,
-        shape: Shape {
-            records: 50..=50,
-            bytes: 1_000..=1_000,
-        },
-        bytes_per_second: Some(60_000_000),
-    };
     let small = Load::start(&plan(&victim, &kept, 1));
     small.wait_until_it_began();
     let small = small.stop();
@@ -124,5 +127,46 @@ fn a_full_disk_refuses_appends_and_loses_nothing() {
     );
     holds(&victim, &kept, &small);
     holds(&victim, &kept, &more);
+    victim.stop();
+}
+
+/// Nobody tells the server that somebody else made room; it has to look by itself, and appends that
+/// were refused are taken again without a restart.
+#[test]
+fn room_that_somebody_else_frees_is_found() {
+    let _machine = alone();
+    let folder = temporary("freed-disk");
+    let Some(disk) = SmallDisk::new(folder.path()) else {
+        println!("skipped: needs root, mkfs.ext4 and a loop device");
+        return;
+    };
+    let ballast = disk.mount.join("ballast");
+    let written = std::fs::write(&ballast, vec![1; 64 << 20]);
+    written.expect("the disk is empty yet");
+    let victim = Setup::new(&disk.mount).start();
+    let stream = connect(&victim).create("filler", 2);
+    let load = Load::start(&plan(&victim, &stream, 1));
+    wait_for("a full disk", Duration::from_mins(1), || {
+        (load.refused() > 0).then_some(())
+    });
+    let noted = load.stop();
+    assert!(noted.broken.is_empty(), "{:?}", noted.broken);
+    assert_eq!(victim.admin_page("/readyz").0, 503);
+
+    std::fs::remove_file(&ballast).expect("the ballast is ours");
+    let freed = Instant::now();
+    // The promise is a second on a machine that has nothing else to do.
+    wait_for(
+        "a server that takes appends",
+        Duration::from_secs(10),
+        || (victim.admin_page("/readyz").0 == 200).then_some(()),
+    );
+    println!("ready {:?} after there was room", freed.elapsed());
+    let load = Load::start(&plan(&victim, &stream, 2));
+    load.wait_until_it_began();
+    let more = load.stop();
+    assert!(more.refused.is_empty(), "{:?}", more.refused);
+    holds(&victim, &stream, &noted);
+    holds(&victim, &stream, &more);
     victim.stop();
 }
