@@ -56,6 +56,12 @@ pub enum BatchError {
         /// The checksum of the bytes.
         computed: u32,
     },
+    /// A first offset that is none, or behind which not all records have one.
+    #[error("batch begins at offset {found:#x}, where its records do not fit")]
+    FirstOffset {
+        /// The number found.
+        found: u64,
+    },
     /// The payload's checksum does not match.
     #[error("batch payload checksum {found:#010x}, computed {computed:#010x}")]
     PayloadChecksum {

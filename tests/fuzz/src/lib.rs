@@ -1,9 +1,14 @@
-//! Fuzz targets: bytes of strangers against the gateway's decoders and its verifier.
+//! Fuzz targets: bytes of strangers, and of damaged disks, against everything that decodes them.
 //!
 //! `scripts/fuzz TARGET SECONDS` looks for new cases with libFuzzer; those worth keeping lie in
 //! `corpus/TARGET`, and an ordinary test replays them.
 
+mod batch;
+mod log_frame;
+#[cfg(test)]
+mod seeds;
 mod signature;
+mod wire;
 
 use weir_gateway::fuzzing;
 
@@ -17,7 +22,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 7] = [
     Target {
         name: "json_body",
         run: |data| fuzzing::body(false, data),
@@ -33,6 +38,18 @@ pub const TARGETS: [Target; 4] = [
     Target {
         name: "token",
         run: fuzzing::token,
+    },
+    Target {
+        name: "wire_frame",
+        run: wire::check,
+    },
+    Target {
+        name: "batch",
+        run: batch::check,
+    },
+    Target {
+        name: "log_frame",
+        run: log_frame::check,
     },
 ];
 
