@@ -34,6 +34,7 @@ pub struct Appended {
 }
 
 /// One batch in a frame.
+#[derive(Clone)]
 pub(crate) struct FrameEntry {
     pub(crate) shard: ShardId,
     pub(crate) extent: Extent,

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use weir_protocol::model::Position;
 use weir_reactor::{File, Lane, Monotonic, Reactor};
 
-use crate::append::{InFlight, OpenFrame, end_of};
+use crate::append::{FrameEntry, InFlight, OpenFrame, end_of};
 use crate::discipline::Discipline;
 use crate::log::{FileOf, Log, Mode, State};
 
@@ -77,6 +77,9 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             let result = file.write(buffer, at).await;
             log.written(life, position, started, result);
         });
+        if !D::SERVE_DURABLE_ONLY {
+            show(&mut state);
+        }
         if !D::WAIT_FOR_WRITE {
             self.mark_done(&mut state, position);
         }
@@ -153,16 +156,11 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         counters.batch_bytes += u64::from(frame.header.batches_bytes);
         for entry in &frame.entries {
             state.counters.records += u64::from(entry.extent.records.0);
-            let Some(shard) = state.shards.get_mut(&entry.shard) else {
-                continue;
-            };
-            assert!(shard.durable_next <= entry.extent.first, "offsets rise");
-            shard.durable_next = entry.extent.next();
-            shard.durable_arrival = entry.extent.arrival;
-            shard.extents.push_back(entry.extent);
-            shard.wake();
         }
-        if frame.header.batches > 0 {
+        if D::SERVE_DURABLE_ONLY {
+            make_readable(state, &frame.entries);
+        }
+        if D::SERVE_DURABLE_ONLY && frame.header.batches > 0 {
             state.tail.push(start, end, frame.buffer, frame.capacity);
         }
         if frame.header.last {
@@ -257,4 +255,29 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         drop(state);
         self.inner.kick.notify();
     }
+}
+
+/// Makes a frame's batches known to the readers of their shards.
+fn make_readable<R: Reactor>(state: &mut State<R>, entries: &[FrameEntry]) {
+    for entry in entries {
+        let Some(shard) = state.shards.get_mut(&entry.shard) else {
+            continue;
+        };
+        assert!(shard.durable_next <= entry.extent.first, "offsets rise");
+        shard.durable_next = entry.extent.next();
+        shard.durable_arrival = entry.extent.arrival;
+        shard.extents.push_back(entry.extent);
+        shard.wake();
+    }
+}
+
+/// The bug of [`Discipline::SERVE_DURABLE_ONLY`]: readers get the frame that was submitted last.
+fn show<R: Reactor>(state: &mut State<R>) {
+    let frame = state.in_flight.back().expect("it was just submitted");
+    let (start, end, capacity) = (frame.header.position, end_of(&frame.header), frame.capacity);
+    let (entries, buffer) = (frame.entries.clone(), Rc::clone(&frame.buffer));
+    if frame.header.batches > 0 {
+        state.tail.push(start, end, buffer, capacity);
+    }
+    make_readable(state, &entries);
 }

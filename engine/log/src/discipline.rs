@@ -16,6 +16,20 @@ pub trait Discipline: 'static {
     const NEW_INCARNATION_AFTER_CUT: bool = true;
     /// Recovery flushes what it scanned before anybody is served.
     const FLUSH_BEFORE_SERVING: bool = true;
+    /// A flush that failed ends the recovery.
+    const HEED_FLUSH_ERROR: bool = true;
+    /// A flush that failed is not tried again on the same pages.
+    const FLUSH_ONCE: bool = true;
+    /// Readers get what is durable, not what is being written.
+    const SERVE_DURABLE_ONLY: bool = true;
+    /// After a fault numbers go on in a new epoch: those of the lost tail are not handed out again.
+    const NEW_EPOCH_AFTER_FAULT: bool = true;
+    /// Only segments without a live record are given back.
+    const RETIRE_DEAD_ONLY: bool = true;
+    /// Above the mark a frame counts only with all its batches.
+    const REFUSE_SHORT_FRAMES: bool = true;
+    /// A read error while scanning ends the recovery; it is no torn tail.
+    const STOP_AT_READ_ERROR: bool = true;
 }
 
 /// All rules kept: what the server runs.

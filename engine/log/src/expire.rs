@@ -72,10 +72,24 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 dead.push(meta);
             }
         }
+        if !D::RETIRE_DEAD_ONLY && !dead.is_empty() {
+            dead.extend(self.oldest_alive());
+        }
         for meta in dead {
             self.retire(&[meta], None).await;
         }
         self.give_back_retired().await;
+    }
+
+    /// The bug of [`Discipline::RETIRE_DEAD_ONLY`]: the next segment goes with the dead ones.
+    fn oldest_alive(&self) -> Option<Arc<SealedSegment>> {
+        let state = self.inner.state.borrow();
+        let alive = state.sealed.entries().iter().filter(|entry| {
+            entry.owned && entry.recorded && entry.live_bytes.is_some_and(|bytes| bytes > 0)
+        });
+        let alive = alive.filter(|entry| !state.must_stay(&entry.meta));
+        let oldest = alive.min_by_key(|entry| entry.meta.ordinal);
+        oldest.map(|entry| Arc::clone(&entry.meta))
     }
 
     fn segments_to_look_at(&self) -> Vec<Arc<SealedSegment>> {

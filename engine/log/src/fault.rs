@@ -176,7 +176,11 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         let mut state = self.inner.state.borrow_mut();
         for shard in state.shards.values_mut() {
             // Out of epochs: the shard refuses appends with `Exhausted` once its count is used up.
-            shard.next = shard.next.next_epoch().unwrap_or(Offset::MAX);
+            shard.next = if D::NEW_EPOCH_AFTER_FAULT {
+                shard.next.next_epoch().unwrap_or(Offset::MAX)
+            } else {
+                shard.durable_next
+            };
         }
         self.begin_segment(&mut state);
         let since = state.active().ordinal;

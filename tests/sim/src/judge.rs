@@ -63,6 +63,8 @@ pub struct Promise {
 pub struct Judge {
     shards: BTreeMap<ShardId, ShardLedger>,
     damaged: BTreeSet<ShardId>,
+    /// What is missing may be missing; what is there must still be right.
+    forgives: bool,
     failure: Option<String>,
     /// Records acknowledged.
     pub acknowledged: u64,
@@ -149,7 +151,7 @@ impl Judge {
 
     /// A whole shard was read: everything promised must have been there.
     pub fn whole(&mut self, shard: ShardId, seen: &BTreeSet<Offset>, promise: Promise) {
-        if self.damaged.contains(&shard) {
+        if self.forgives || self.damaged.contains(&shard) {
             return;
         }
         let Some(ledger) = self.shards.get(&shard) else {
@@ -183,6 +185,11 @@ impl Judge {
         for (offset, _) in gone {
             ledger.must_exist.remove(&offset);
         }
+    }
+
+    /// From now on records may be lost, for bytes were destroyed that no mark covered.
+    pub fn forgive_losses(&mut self) {
+        self.forgives = true;
     }
 
     /// A read ended with the typed error of damage: allowed once something was damaged on purpose.

@@ -35,6 +35,9 @@ pub(crate) async fn live<D: Discipline>(
     reactor.set_faults(Faults::default());
     look_at_everything(&reactor, &world, &log).await;
     reactor.set_faults(plan.faults.clone());
+    if plan.faults.misdirected_writes > 0 {
+        world.on_purpose.set(true);
+    }
     let left = Rc::new(Cell::new(plan.writers));
     for _ in 0..plan.writers {
         let (reactor, world, log) = (reactor.clone(), Rc::clone(&world), log.clone());

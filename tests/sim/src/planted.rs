@@ -36,3 +36,52 @@ pub struct ServeUnflushed;
 impl Discipline for ServeUnflushed {
     const FLUSH_BEFORE_SERVING: bool = false;
 }
+
+/// Goes on as if a failed flush had succeeded.
+pub struct IgnoreFlushError;
+
+impl Discipline for IgnoreFlushError {
+    const HEED_FLUSH_ERROR: bool = false;
+}
+
+/// Tries a failed flush again, and believes the second answer.
+pub struct RetryFlush;
+
+impl Discipline for RetryFlush {
+    const FLUSH_ONCE: bool = false;
+}
+
+/// Gives readers what is only being written.
+pub struct ServeUndurable;
+
+impl Discipline for ServeUndurable {
+    const SERVE_DURABLE_ONLY: bool = false;
+}
+
+/// Hands out the numbers of a lost tail again.
+pub struct ReuseNumbers;
+
+impl Discipline for ReuseNumbers {
+    const NEW_EPOCH_AFTER_FAULT: bool = false;
+}
+
+/// Deletes one segment more than is dead.
+pub struct DeleteEarly;
+
+impl Discipline for DeleteEarly {
+    const RETIRE_DEAD_ONLY: bool = false;
+}
+
+/// Takes a frame that was torn while it was written.
+pub struct AcceptShortFrame;
+
+impl Discipline for AcceptShortFrame {
+    const REFUSE_SHORT_FRAMES: bool = false;
+}
+
+/// Takes a read error for the end of the log.
+pub struct ReadErrorIsTear;
+
+impl Discipline for ReadErrorIsTear {
+    const STOP_AT_READ_ERROR: bool = false;
+}

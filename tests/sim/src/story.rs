@@ -24,8 +24,33 @@ pub struct Tally {
     pub compared: u64,
     /// Bits rotted and sectors zeroed.
     pub rotted: u32,
+    /// Writes that landed elsewhere.
+    pub misdirected: u32,
     /// Hash of every event: equal for equal seeds.
     pub trace: u64,
+}
+
+impl Tally {
+    /// Adds another story's numbers.
+    pub fn add(&mut self, other: Tally) {
+        self.lives += other.lives;
+        self.crashes += other.crashes;
+        self.acknowledged += other.acknowledged;
+        self.compared += other.compared;
+        self.rotted += other.rotted;
+        self.misdirected += other.misdirected;
+    }
+}
+
+/// What may happen in a story.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Menu {
+    /// What there was at first: seeds that found bugs then tell the same story for ever.
+    First,
+    /// Failing flushes, stalls and misdirected writes too.
+    Whole,
+    /// The whole menu, on a machine that forgets to flush folders: a bug planted for the judge.
+    ForgottenFolderFlush,
 }
 
 /// What every life shares.
@@ -65,7 +90,14 @@ pub(crate) enum Ending {
 
 /// Tells the story of `seed` under a discipline; an error is what went wrong.
 pub fn run<D: Discipline>(seed: u64) -> Result<Tally, String> {
+    tell::<D>(seed, Menu::Whole)
+}
+
+/// As [`run`], with another menu.
+pub fn tell<D: Discipline>(seed: u64, menu: Menu) -> Result<Tally, String> {
     let mut dice = Dice::new(seed);
+    // Draws of its own: what is new on the menu does not change what was there before.
+    let mut more = Dice::new(!seed);
     let segment_bytes = 4096 * dice.between(20, 60);
     let capacity_bytes = if dice.below(6) == 0 {
         segment_bytes * 7
@@ -79,12 +111,18 @@ pub fn run<D: Discipline>(seed: u64) -> Result<Tally, String> {
             faults: Faults::default(),
         },
     );
+    if menu == Menu::ForgottenFolderFlush {
+        sim.disk().forget_folder_flushes();
+    }
     let world = Rc::new(new_world(&mut dice, segment_bytes));
     let mut tally = Tally::default();
     let lives = dice.between(2, 6) as u32;
     for life in 0..=lives {
         let last = life == lives;
-        let plan = new_plan(&mut dice, life, last);
+        let mut plan = new_plan(&mut dice, life, last);
+        if menu != Menu::First && !last {
+            add_the_rest(&mut more, &mut plan);
+        }
         let limit = if last || dice.below(4) == 0 {
             RunLimit::done()
         } else if dice.below(5) == 0 {
@@ -96,11 +134,13 @@ pub fn run<D: Discipline>(seed: u64) -> Result<Tally, String> {
         let faultless = plan.faults.write_errors == 0
             && plan.faults.read_errors == 0
             && plan.faults.create_errors == 0
+            && plan.faults.flush_errors == 0
             && plan.ledger_fails_one_in == 0;
         world.closed_cleanly.set(false);
         tally.lives += 1;
         let ending = sim.run(limit, live::<D>(sim.reactor(), Rc::clone(&world), plan));
         *sim.faults() = Faults::default();
+        tally.misdirected = sim.misdirected();
         if let Some(what) = world.judge.borrow().failure() {
             return Err(format!("seed {seed}, life {life}: {what}"));
         }
@@ -123,6 +163,10 @@ pub fn run<D: Discipline>(seed: u64) -> Result<Tally, String> {
         });
         let covered = world.closed_cleanly.get()
             || (idle && faultless && capacity_bytes == 1 << 30 && ending == Some(Ending::Done));
+        if world.on_purpose.get() && !covered {
+            // No mark tells a frame that went elsewhere from one that was never written.
+            world.judge.borrow_mut().forgive_losses();
+        }
         if covered && dice.below(3) == 0 {
             let places = dice.between(1, 3) as u32;
             for _ in 0..places {
@@ -219,6 +263,26 @@ fn new_plan(dice: &mut Dice, life: u32, last: bool) -> Plan {
         faults,
         faults_in_recovery,
         ledger_fails_one_in,
+    }
+}
+
+/// What the first menu did not have.
+fn add_the_rest(more: &mut Dice, plan: &mut Plan) {
+    // Not both: a recovery that cannot read comes to no flush.
+    if more.below(4) == 0 {
+        plan.faults.flush_errors = more.between(2_000, 6_000) as u32;
+        plan.faults.read_errors = 0;
+        plan.faults_in_recovery = true;
+    } else if more.below(8) == 0 {
+        plan.faults.read_errors = more.between(500, 3_000) as u32;
+        plan.faults_in_recovery = true;
+    }
+    if more.below(6) == 0 {
+        plan.faults.stalls = more.between(1, 100) as u32;
+    }
+    if more.below(10) == 0 {
+        plan.faults.misdirected_writes = more.between(20, 500) as u32;
+        plan.faults_in_recovery = false;
     }
 }
 

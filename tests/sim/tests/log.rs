@@ -1,5 +1,6 @@
 //! Seeds in bulk, and the proof that the rig catches bugs.
 
+use tests_sim::story::Menu;
 use tests_sim::{planted, story};
 use weir_log::{Discipline, Sound};
 
@@ -21,11 +22,7 @@ fn nothing_acknowledged_is_lost_and_nothing_damaged_is_served() {
         let tally = story::run::<Sound>(seed).unwrap_or_else(|what| {
             panic!("{what}\nreplay: WEIR_SIM_FROM={seed} WEIR_SIM_SEEDS=1 cargo test -p tests-sim")
         });
-        total.lives += tally.lives;
-        total.crashes += tally.crashes;
-        total.acknowledged += tally.acknowledged;
-        total.compared += tally.compared;
-        total.rotted += tally.rotted;
+        total.add(tally);
     }
     println!("{} seeds: {total:?}", seeds().count());
     assert!(
@@ -40,7 +37,8 @@ fn nothing_acknowledged_is_lost_and_nothing_damaged_is_served() {
 #[test]
 fn seeds_that_found_bugs_stay_green() {
     for seed in [12_463, 13_493, 14_051, 14_758, 15_264, 16_471, 17_661] {
-        story::run::<Sound>(seed).unwrap_or_else(|what| panic!("{what}"));
+        let told = story::tell::<Sound>(seed, Menu::First);
+        told.unwrap_or_else(|what| panic!("{what}"));
     }
 }
 
@@ -57,10 +55,14 @@ fn the_same_seed_is_the_same_run() {
 
 /// Looks for a seed that catches the bug.
 fn caught<D: Discipline>(seeds: u64) -> String {
+    caught_on::<D>(seeds, Menu::Whole)
+}
+
+fn caught_on<D: Discipline>(seeds: u64, menu: Menu) -> String {
     (0..seeds)
         .find_map(|seed| {
             // The log's own assertions may see the bug before the judge does.
-            std::panic::catch_unwind(|| story::run::<D>(seed))
+            std::panic::catch_unwind(|| story::tell::<D>(seed, menu))
                 .unwrap_or_else(|_| Err(format!("seed {seed}: an assertion of the log")))
                 .err()
         })
@@ -90,4 +92,45 @@ fn going_on_without_a_new_incarnation_is_caught() {
 #[test]
 fn serving_before_the_recovery_flush_is_caught() {
     println!("{}", caught::<planted::ServeUnflushed>(1_000));
+}
+
+#[test]
+fn ignoring_a_failed_flush_is_caught() {
+    println!("{}", caught::<planted::IgnoreFlushError>(4_000));
+}
+
+#[test]
+fn trying_a_failed_flush_again_is_caught() {
+    println!("{}", caught::<planted::RetryFlush>(4_000));
+}
+
+#[test]
+fn serving_what_is_not_durable_is_caught() {
+    println!("{}", caught::<planted::ServeUndurable>(500));
+}
+
+#[test]
+fn handing_out_numbers_of_a_lost_tail_again_is_caught() {
+    println!("{}", caught::<planted::ReuseNumbers>(500));
+}
+
+#[test]
+fn deleting_one_segment_early_is_caught() {
+    println!("{}", caught::<planted::DeleteEarly>(2_000));
+}
+
+#[test]
+fn accepting_a_short_frame_is_caught() {
+    println!("{}", caught::<planted::AcceptShortFrame>(500));
+}
+
+#[test]
+fn taking_a_read_error_for_a_tear_is_caught() {
+    println!("{}", caught::<planted::ReadErrorIsTear>(1_000));
+}
+
+/// The flush of the folder lies below the log, in what makes files: so this bug is planted there.
+#[test]
+fn forgetting_to_flush_the_folder_is_caught() {
+    println!("{}", caught_on::<Sound>(500, Menu::ForgottenFolderFlush));
 }

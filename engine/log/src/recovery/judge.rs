@@ -105,7 +105,7 @@ pub(crate) fn judge<D: Discipline>(
                 continue;
             }
             let stale = frame.header.incarnation < incarnation;
-            let half_written = position >= mark && !frame.is_whole();
+            let half_written = D::REFUSE_SHORT_FRAMES && position >= mark && !frame.is_whole();
             if stale || half_written {
                 // A frame of an earlier life, or one that was being written: as if none were there.
                 judged.dropped_frames += 1;

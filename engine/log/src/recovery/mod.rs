@@ -147,7 +147,7 @@ impl<R: Reactor> Recovery<'_, R> {
         let mut scanned = Vec::new();
         let unsealed = std::mem::take(&mut slots.unsealed);
         for segment in &unsealed {
-            scanned.push(self.scan(segment).await?);
+            scanned.push(self.scan::<D>(segment).await?);
         }
         for scan in &scanned {
             report.frames += scan.frames.len();
@@ -223,9 +223,13 @@ impl<R: Reactor> Recovery<'_, R> {
             for slot in unsealed.iter().map(|segment| segment.slot).chain(sealing) {
                 let path = slot_path(self.log, slot);
                 let file = self.open(&path).await?;
-                file.flush()
-                    .await
-                    .map_err(|e| self.write_failed(&path, &e))?;
+                let mut flushed = file.flush().await;
+                if !D::FLUSH_ONCE && flushed.is_err() {
+                    flushed = file.flush().await;
+                }
+                if D::HEED_FLUSH_ERROR {
+                    flushed.map_err(|e| self.write_failed(&path, &e))?;
+                }
             }
         }
         // Newest first: a crash between leaves a chain that is judged the same way.

@@ -8,6 +8,7 @@ use weir_reactor::{File, Reactor};
 
 use super::Recovery;
 use super::slots::Unsealed;
+use crate::discipline::{Discipline, Sound};
 use crate::error::RecoveryError;
 use crate::log::FileOf;
 use crate::segment::{FooterBatch, StartEntry, slot_path};
@@ -55,22 +56,33 @@ const READ_BYTES: usize = 1 << 20;
 
 impl<R: Reactor> Recovery<'_, R> {
     /// Reads a whole segment into memory.
-    async fn read_segment(&self, path: &str, file: &FileOf<R>) -> Result<Vec<u8>, RecoveryError> {
+    async fn read_segment<D: Discipline>(
+        &self,
+        path: &str,
+        file: &FileOf<R>,
+    ) -> Result<Vec<u8>, RecoveryError> {
         let total = self.identity.segment_bytes as usize;
         let mut bytes = Vec::with_capacity(total);
         while bytes.len() < total {
             let at = bytes.len() as u64;
             let read = file.read(at, READ_BYTES.min(total - bytes.len())).await;
+            if !D::STOP_AT_READ_ERROR && read.is_err() {
+                bytes.resize(total, 0);
+                break;
+            }
             let read = read.map_err(|e| self.read_failed(path, at, &e))?;
             bytes.extend_from_slice(read.as_ref());
         }
         Ok(bytes)
     }
 
-    pub(crate) async fn scan(&self, segment: &Unsealed) -> Result<Scan, RecoveryError> {
+    pub(crate) async fn scan<D: Discipline>(
+        &self,
+        segment: &Unsealed,
+    ) -> Result<Scan, RecoveryError> {
         let path = slot_path(self.log, segment.slot);
         let file = self.open(&path).await?;
-        let bytes = self.read_segment(&path, &file).await?;
+        let bytes = self.read_segment::<D>(&path, &file).await?;
         let mut scan = Scan::default();
         match segment.header {
             Some(header) => {
@@ -154,7 +166,7 @@ impl<R: Reactor> Recovery<'_, R> {
         file: &FileOf<R>,
     ) -> Result<Option<(u64, Position)>, RecoveryError> {
         let path = slot_path(self.log, slot);
-        let bytes = self.read_segment(&path, file).await?;
+        let bytes = self.read_segment::<Sound>(&path, file).await?;
         let block = BLOCK_BYTES as usize;
         let newest = (0..bytes.len() / block)
             .filter_map(|i| {

@@ -34,6 +34,17 @@ impl SimReactor {
         *self.life.world.faults.borrow_mut() = faults;
     }
 
+    /// Moves the wall clock, not the monotonic one.
+    pub fn jump_wall_clock(&self, millis: i64) {
+        let jump = &self.life.world.wall_jump_ms;
+        jump.set(jump.get().saturating_add(millis));
+    }
+
+    /// Virtual time since the simulation began, over all lives.
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.life.world.now.get())
+    }
+
     /// How many writes landed elsewhere so far.
     pub fn misdirected(&self) -> u32 {
         self.life.world.misdirected.get()
