@@ -1,0 +1,176 @@
+//! What a rig is, the table of all of them, and one run of one rig.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::{kill, liar};
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    pub(crate) seed: u64,
+    pub(crate) count: u64,
+    /// Nothing new is begun after this.
+    pub(crate) until: Option<Instant>,
+}
+
+impl Order {
+    pub(crate) fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+}
+
+/// What was done, all of it well.
+#[derive(Debug, Clone)]
+pub(crate) struct Done {
+    pub(crate) count: u64,
+    pub(crate) filesystem: String,
+    pub(crate) note: String,
+}
+
+impl Done {
+    pub(crate) fn new(count: u64, note: String) -> Self {
+        Self {
+            count,
+            filesystem: "-".to_owned(),
+            note,
+        }
+    }
+
+    pub(crate) fn on(mut self, filesystem: &str) -> Self {
+        filesystem.clone_into(&mut self.filesystem);
+        self
+    }
+}
+
+/// A rig.
+pub(crate) struct Rig {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    /// What one unit of its count is.
+    pub(crate) unit: &'static str,
+    pub(crate) needs: &'static [&'static str],
+    pub(crate) gate: u64,
+    pub(crate) night: u64,
+    /// Its part of the gate's time, of all parts together.
+    pub(crate) share: u32,
+    pub(crate) run: fn(&Order) -> Result<Done>,
+}
+
+/// All of them, in the order of the gate.
+pub(crate) const RIGS: &[Rig] = &[
+    Rig {
+        name: "judge",
+        what: "the judge against a server that lies in nine ways, one at a time: each must be named",
+        unit: "rounds",
+        needs: &[],
+        gate: 1,
+        night: 100,
+        share: 1,
+        run: liar::run,
+    },
+    Rig {
+        name: "sim",
+        what: "stories on a simulated machine: crashes, torn and reordered writes, errors, rot",
+        unit: "seeds",
+        needs: &["cargo"],
+        gate: 2_000,
+        night: 1_000_000,
+        share: 6,
+        run: crate::sim::run,
+    },
+    Rig {
+        name: "kill",
+        what: "kill -9 under load after 50-2000 ms, every fourth time in recovery too, core counts change",
+        unit: "kills",
+        needs: &[],
+        gate: 20,
+        night: 1_000,
+        share: 4,
+        run: kill::run,
+    },
+];
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Passed(Done),
+    Skipped(String),
+    Failed(String),
+}
+
+impl Rig {
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        RIGS.iter().find(|rig| rig.name == name)
+    }
+
+    /// Runs it and prints what is to be known of the run.
+    pub(crate) fn carry_out(&self, order: &Order) -> Outcome {
+        let missing = self.needs.iter().find(|need| !is_there(need));
+        let began = Instant::now();
+        let outcome = match missing {
+            Some(need) => Outcome::Skipped(format!("needs {need}")),
+            None => match (self.run)(order) {
+                Ok(done) => Outcome::Passed(done),
+                Err(wrong) => Outcome::Failed(format!("{wrong:#}")),
+            },
+        };
+        let (done, filesystem, result) = match &outcome {
+            Outcome::Passed(done) => (done.count, done.filesystem.as_str(), done.note.clone()),
+            Outcome::Skipped(why) => (0, "-", format!("skipped: {why}")),
+            Outcome::Failed(wrong) => (0, "-", format!("FAILED: {wrong}")),
+        };
+        println!(
+            "{}: build {}, seed {}, {done} of {} {}, {:.1} s, file system {filesystem}: {result}",
+            self.name,
+            build(),
+            order.seed,
+            order.count,
+            self.unit,
+            began.elapsed().as_secs_f64(),
+        );
+        outcome
+    }
+}
+
+/// Whether this machine has what a rig needs.
+fn is_there(need: &str) -> bool {
+    let succeeds = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    match need {
+        "root" => {
+            let output = Command::new("id").arg("-u").output();
+            output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+        }
+        "a loop device" => succeeds("losetup", &["--find"]),
+        "/dev/fuse" => std::fs::exists("/dev/fuse").unwrap_or(false),
+        "ext4" | "xfs" => {
+            std::fs::read_to_string("/proc/filesystems")
+                .is_ok_and(|text| text.split_whitespace().any(|word| word == need))
+                || succeeds("modprobe", &[need])
+        }
+        program => succeeds("sh", &["-c", &format!("command -v {program}")]),
+    }
+}
+
+/// The source that was built: its commit, and whether something was changed since.
+fn build() -> String {
+    let output = Command::new("git")
+        .args(["describe", "--always", "--dirty"])
+        .output();
+    match output {
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(output.stdout.trim_ascii()).into_owned()
+        }
+        _ => concat!("version ", env!("CARGO_PKG_VERSION")).to_owned(),
+    }
+}
+
+/// How long is left of a time that many runs share.
+pub(crate) fn part_of(left: Duration, share: u32, shares: u32) -> Duration {
+    left * share / shares.max(1)
+}

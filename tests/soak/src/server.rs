@@ -1,0 +1,128 @@
+//! The server as a process of its own: this same program under another first word, so that a rig
+//! always runs what it was built with.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// How long a start may take; recovery is part of it.
+const START_PATIENCE: Duration = Duration::from_mins(1);
+
+/// Where a server keeps its data, and what it says.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) data: PathBuf,
+    pub(crate) log: PathBuf,
+}
+
+/// A server that was started. Killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+/// Where a ready server listens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ports {
+    pub(crate) http: SocketAddr,
+    pub(crate) wire: SocketAddr,
+}
+
+impl Server {
+    pub(crate) fn spawn(place: &Place, cores: u64) -> Result<Self> {
+        let log = File::options().create(true).append(true).open(&place.log)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        for (name, _) in std::env::vars_os() {
+            // A developer's settings are not the rig's.
+            if name.as_encoded_bytes().starts_with(b"WEIR_") {
+                command.env_remove(name);
+            }
+        }
+        command.args(["server", "serve", "--cores", &cores.to_string()]);
+        // The judge signs nothing: what is checked here are records.
+        command.args(["--auth", "off"]);
+        for port in ["--http", "--wire", "--admin"] {
+            command.args([port, "127.0.0.1:0"]);
+        }
+        command.args([
+            "--memory",
+            "256MiB",
+            "--segment-bytes",
+            "4MiB",
+            "--data-dir",
+        ]);
+        let spawned = command
+            .arg(&place.data)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn();
+        let mut child = spawned.context("the server cannot be started")?;
+        let stdout = BufReader::new(child.stdout.take().context("stdout is piped")?);
+        let (to, lines) = channel();
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                // Read on although nobody listens: a full pipe would stop the server.
+                let _ = to.send(line);
+            }
+        });
+        Ok(Self { child, lines })
+    }
+
+    /// Starts one and waits until it is ready.
+    pub(crate) fn start(place: &Place, cores: u64) -> Result<(Self, Ports)> {
+        let mut server = Self::spawn(place, cores)?;
+        match server.lines.recv_timeout(START_PATIENCE) {
+            Ok(line) => {
+                let port = |label: &str| {
+                    let word = line.split(' ').find_map(|word| word.strip_prefix(label));
+                    let port = word.and_then(|word| word.parse().ok());
+                    port.with_context(|| format!("no {label} in: {line}"))
+                };
+                let ports = Ports {
+                    http: port("kinesis=http://")?,
+                    wire: port("binary=")?,
+                };
+                Ok((server, ports))
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                bail!("the server was not ready in {START_PATIENCE:?}")
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = server.child.wait()?;
+                bail!(
+                    "the server did not start ({status}): {}",
+                    last_lines(&place.log)
+                )
+            }
+        }
+    }
+
+    /// SIGKILL, and waits until nothing of it is left.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn last_lines(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let lines: Vec<_> = text.lines().rev().take(5).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
+}
