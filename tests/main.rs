@@ -33,6 +33,9 @@ mod reshard;
 // What a stop leaves: kill -9 under load twenty times against a ledger, other core counts, SIGTERM.
 mod recovery;
 
+// Rot: `weir check` names the place, and the server never serves it.
+mod damage;
+
 // Bytes that come back: deleted streams, retention that passes, byte caps.
 mod space;
 

@@ -17,7 +17,7 @@ use weir_protocol::wire::response::StreamDescription;
 
 use super::ledger::Ledger;
 use crate::harness::{Load, Placed, Plan, Reader, Setup, Shape, Victim, Wire, alone, mib, parse};
-use crate::harness::{bytes_on_disk, run, temporary, wait_for};
+use crate::harness::{bytes_on_disk, run, temporary, wait_for, weir};
 
 const LIVES: u64 = 20;
 const SHARDS: u32 = 8;
@@ -61,6 +61,10 @@ fn twenty_kills_under_load_lose_nothing_and_reuse_no_number() {
         assert!(!noted.broken.is_empty(), "the kill came under load");
         ledger.note(noted);
         ledger.note_seen(consumer.join());
+        if life % 5 == 0 {
+            // What a kill leaves is no damage.
+            check_is_sound(&setup);
+        }
     }
     let victim = setup.start_on(2);
     let stream = connect(&victim).describe("ledger");
@@ -107,6 +111,7 @@ fn kills_while_segments_are_rewritten_lose_nothing() {
         victim.kill();
         ledger.note(kept.join());
         written += passing.join().bytes;
+        check_is_sound(&setup);
         victim = setup.start_on(1 + life as u32 % 2);
         let stream = connect(&victim).describe("kept");
         ledger.audit_all(&mut Reader::new(victim.wire), &stream);
@@ -127,6 +132,12 @@ fn kills_while_segments_are_rewritten_lose_nothing() {
     let again = ledger.audit_all(&mut Reader::new(victim.wire), &stream);
     assert_eq!(again.records, kept.records);
     victim.stop();
+}
+
+fn check_is_sound(setup: &Setup) {
+    let data = setup.data().display().to_string();
+    let ran = run(&mut weir(["check", &data]), [], Duration::from_mins(1)).succeeded();
+    println!("{}", ran.text());
 }
 
 fn connect(victim: &Victim) -> Wire {

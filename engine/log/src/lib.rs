@@ -41,7 +41,10 @@ pub use ledger::{Ledger, LedgerChange, LedgerState};
 pub use log::{Log, LogState};
 pub use open::{LogParts, LogSeed};
 pub use read::ReadBatches;
-pub use recovery::{RecoveredLog, RecoveryReport, recover, recover_with};
+pub use recovery::{
+    Damage, LogCheck, Lost, RecoveredLog, RecoveryReport, Span, TornTail, check_log, recover,
+    recover_with,
+};
 pub use sealed::SealedSegment;
 pub use segment::{layout_of_footer, layout_of_header, layout_of_start_table, layout_of_trailer};
 pub use settings::{

@@ -71,6 +71,30 @@ impl FolderLock {
     }
 }
 
+impl FolderLock {
+    /// As [`Self::take`], for somebody who changes nothing in the folder: the file keeps what it
+    /// says. Without a file no server was ever here, and there is nothing to hold.
+    pub fn hold(folder: &Path) -> Result<Option<Self>, FolderLockError> {
+        let refused = |source| FolderLockError::Refused {
+            folder: folder.to_owned(),
+            source,
+        };
+        let mut file = match File::open(folder.join(NAME)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(refused(source)),
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(TryLockError::WouldBlock) => Err(FolderLockError::Held {
+                folder: folder.to_owned(),
+                holder: holder(&mut file),
+            }),
+            Err(TryLockError::Error(source)) => Err(refused(source)),
+        }
+    }
+}
+
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
     let read = file.take(32).read_to_string(&mut text);

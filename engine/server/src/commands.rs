@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::check::CheckArguments;
 use crate::cli;
 use crate::cli::arguments::StreamCommand;
 use crate::config::ServeArguments;
-use crate::{boot, logs};
+use crate::{boot, check, logs};
 
 const EXAMPLES: &str = "Examples:
   weir serve --data-dir ./weir-data
@@ -43,6 +44,12 @@ enum Command {
         #[command(subcommand)]
         command: StreamCommand,
     },
+    /// Verify a data folder that no server uses
+    #[command(long_about = check::ABOUT, after_help = "Examples:
+  weir check ./weir-data
+  weir check /var/lib/weir --json
+  weir check ./backup && echo sound")]
+    Check(CheckArguments),
     /// Print the version
     #[command(after_help = "Examples:
   weir version
@@ -73,6 +80,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             boot::serve(&config)
         }),
         Command::Stream { command } => cli::run(&command),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Version => {
             println!("weir {}", version());
             Ok(())

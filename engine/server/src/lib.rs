@@ -7,6 +7,7 @@ mod accept;
 mod admin;
 mod boot;
 mod certificate;
+mod check;
 mod cli;
 mod commands;
 mod config;

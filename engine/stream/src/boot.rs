@@ -187,7 +187,7 @@ fn catalog_error(folder: &str, error: &CatalogError) -> OpenFolderError {
 }
 
 /// Numbers of the folders called `log-0000` and so on, ascending.
-async fn found_logs<R: Reactor>(reactor: &R) -> std::io::Result<Vec<LogId>> {
+pub(crate) async fn found_logs<R: Reactor>(reactor: &R) -> std::io::Result<Vec<LogId>> {
     let entries = reactor.disk().list("").await?;
     let number = |name: &str| name.strip_prefix("log-")?.parse().ok();
     let folders = entries.iter().filter(|entry| entry.is_folder);

@@ -12,6 +12,7 @@
 mod append;
 mod boot;
 mod catalog;
+mod check;
 mod consumer;
 mod control_plane;
 mod cross_core;
@@ -35,6 +36,7 @@ mod subscription;
 pub use boot::{ControlStop, Opened, open_in};
 pub use catalog::control::ControlPlane;
 pub use catalog::model::FOLDER_SHARDS_MAX;
+pub use check::{CheckedDamage, CheckedFolder, CheckedShard, check_folder};
 pub use consumer::{Consumer, ConsumerStatus};
 pub use engine::Engine;
 pub use error::{AppendError, ControlError, OpenFolderError, ReadError};
@@ -51,7 +53,7 @@ pub use stream::{Closed, Shard, Stream, Streams};
 pub use subscription::{
     Next, SubscribeError, Subscriber, Subscription, SubscriptionEnd, SubscriptionTimes,
 };
-pub use weir_log::{Appended, LogCounters, LogState, ReadBatches};
+pub use weir_log::{Appended, LogCheck, LogCounters, LogState, ReadBatches};
 
 #[cfg(test)]
 mod simulated;

@@ -31,6 +31,8 @@ pub(crate) struct Judged {
     pub(crate) void: Vec<(u32, u64, u64)>,
     /// Where the log ends now.
     pub(crate) end: Position,
+    /// Everything below this was durable once.
+    pub(crate) mark: Position,
     pub(crate) dropped_frames: usize,
     pub(crate) rotten: usize,
     pub(crate) new_holes: usize,
@@ -52,6 +54,7 @@ pub(crate) fn judge<D: Discipline>(
 ) -> Judged {
     let mut judged = Judged::default();
     let mark = durable_mark(unsealed, scans, slots);
+    judged.mark = mark;
     // Where shards stand while the frames are walked: it begins with what the footers say.
     let mut standing: BTreeMap<ShardId, (Offset, Timestamp)> = tips
         .iter()

@@ -10,6 +10,7 @@
 //! It is idempotent: a crash in the middle leaves a folder that recovers to the same state. A read
 //! *error* is not a tear: the log stops for the operator, and nothing is changed.
 
+mod check;
 mod judge;
 mod scan;
 mod slots;
@@ -34,6 +35,7 @@ use crate::segment::{
 use crate::settings::FolderIdentity;
 use crate::shard::{Hole, ShardTip};
 
+pub use check::{Damage, LogCheck, Lost, Span, TornTail, check_log};
 use judge::{Judged, KeptSegment};
 use slots::{Found, Slots, Unsealed};
 

@@ -21,6 +21,9 @@ pub(crate) struct ScannedBatch {
     pub(crate) batch: Option<FooterBatch>,
     pub(crate) first: Offset,
     pub(crate) next: Offset,
+    /// Where it lies in the file.
+    pub(crate) file_offset: u64,
+    pub(crate) bytes: u32,
 }
 
 /// A frame whose header and directory verify.
@@ -56,7 +59,7 @@ const READ_BYTES: usize = 1 << 20;
 
 impl<R: Reactor> Recovery<'_, R> {
     /// Reads a whole segment into memory.
-    async fn read_segment<D: Discipline>(
+    pub(crate) async fn read_segment<D: Discipline>(
         &self,
         path: &str,
         file: &FileOf<R>,
@@ -83,6 +86,11 @@ impl<R: Reactor> Recovery<'_, R> {
         let path = slot_path(self.log, segment.slot);
         let file = self.open(&path).await?;
         let bytes = self.read_segment::<D>(&path, &file).await?;
+        Ok(self.scan_bytes(segment, &bytes))
+    }
+
+    /// Finds the frames of a segment that is in memory.
+    pub(crate) fn scan_bytes(&self, segment: &Unsealed, bytes: &[u8]) -> Scan {
         let mut scan = Scan::default();
         match segment.header {
             Some(header) => {
@@ -97,7 +105,7 @@ impl<R: Reactor> Recovery<'_, R> {
         let block = BLOCK_BYTES as usize;
         let mut at = scan.first_frame as usize;
         while at + block <= bytes.len() {
-            match self.frame_at(&bytes, at, base, segment.generation) {
+            match self.frame_at(bytes, at, base, segment.generation) {
                 Some(frame) => {
                     at += frame.header.frame_bytes as usize;
                     scan.frames.push(frame);
@@ -108,7 +116,7 @@ impl<R: Reactor> Recovery<'_, R> {
         if let (None, Some(first)) = (segment.header, scan.frames.first()) {
             scan.first_frame = first.header.position.0 - base.0;
         }
-        Ok(scan)
+        scan
     }
 
     /// The frame at a place of a segment, if one of this segment's life lies there.
@@ -153,6 +161,8 @@ impl<R: Reactor> Recovery<'_, R> {
                 batch,
                 first,
                 next,
+                file_offset: (at + batch_at) as u64,
+                bytes: entry.bytes,
             });
             batch_at += entry.bytes as usize;
         }

@@ -21,7 +21,7 @@ pub(crate) struct Found {
     pub(crate) segment: Arc<SealedSegment>,
     pub(crate) unrecorded: bool,
     /// `None` if the header's block is damaged.
-    header: Option<SegmentHeader>,
+    pub(crate) header: Option<SegmentHeader>,
 }
 
 impl Found {
@@ -33,7 +33,7 @@ impl Found {
         }
     }
 
-    fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.header.is_some_and(|h| h.kind == SegmentKind::Settled)
     }
 }
@@ -210,7 +210,7 @@ impl<R: Reactor> Recovery<'_, R> {
             .map_err(|e| self.write_failed(&path, &e))
     }
 
-    async fn look_at(
+    pub(crate) async fn look_at(
         &self,
         number: u32,
         ledger: &LedgerState,

@@ -8,12 +8,13 @@
 //! after a crash costs no scan.
 
 use redb::{
-    Database, ReadableDatabase, ReadableTable, StorageError, TableDefinition, WriteTransaction,
+    Database, ReadableDatabase, ReadableTable, StorageBackend, StorageError, TableDefinition,
+    WriteTransaction,
 };
 use thiserror::Error;
 use weir_log::{LedgerChange, LedgerState};
 use weir_protocol::model::{LogId, StreamName};
-use weir_reactor::BlockingDisk;
+use weir_reactor::{BlockingDisk, BlockingFile};
 
 use super::account;
 use super::entry::{self, EntryError};
@@ -202,6 +203,26 @@ impl<D: BlockingDisk> Catalog<D> {
         })
     }
 
+    /// Opens a copy of the catalog in memory, verified to the last page: the file stays as it is.
+    /// Also whether the file was in order as it is.
+    pub(crate) fn copy(disk: &D, namespace: Namespace) -> Result<(Self, bool), CatalogError> {
+        let file = disk.open(FILE)?;
+        let mut bytes = vec![0; file.bytes()? as usize];
+        file.read_at(0, &mut bytes)?;
+        let storage = redb::backends::InMemoryBackend::new();
+        storage.set_len(bytes.len() as u64)?;
+        storage.write(0, &bytes)?;
+        drop(bytes);
+        let mut database = builder().create_with_backend(storage)?;
+        let in_order = database.check_integrity()?;
+        let catalog = Self {
+            disk: disk.clone(),
+            database: Some(database),
+            namespace,
+        };
+        Ok((catalog, in_order))
+    }
+
     /// Opens the file again: after a failed write redb refuses all further ones, and whether the
     /// failed one is there is known only then. Stays closed if it cannot be read either.
     pub(crate) fn reopen(&mut self, cores: u32) -> Result<Contents, CatalogError> {
@@ -301,6 +322,16 @@ impl<D: BlockingDisk> Catalog<D> {
             change.open_table(ACCOUNTS)?.insert(key, bytes.as_slice())?;
             Ok(())
         })
+    }
+
+    /// Every log that something is recorded of.
+    pub(crate) fn logs(&self) -> Result<Vec<u32>, CatalogError> {
+        let view = self.database()?.begin_read()?;
+        let mut logs = Vec::new();
+        for row in view.open_table(LOGS)?.iter()? {
+            logs.push(row?.0.value());
+        }
+        Ok(logs)
     }
 
     /// What is recorded of `log`.

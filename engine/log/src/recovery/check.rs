@@ -1,0 +1,609 @@
+//! Looks at one log as recovery would, verifies every byte that counts, and changes nothing.
+//!
+//! A torn tail is what a crash leaves, and no damage. All else that does not verify is. Memory: one
+//! segment, and what is known of each shard.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_protocol::batch::BatchView;
+use weir_protocol::frame::FrameHeader;
+use weir_protocol::limits::BLOCK_BYTES;
+use weir_protocol::model::{LogId, Offset, Position, ShardId, Timestamp};
+use weir_reactor::{Disk, File, Reactor};
+
+use super::judge::{KeptSegment, judge};
+use super::scan::{Scan, ScannedBatch, arrival};
+use super::slots::{Found, Slots, Unsealed};
+use super::{Recovery, Tips, raise};
+use crate::discipline::Sound;
+use crate::error::RecoveryError;
+use crate::ledger::LedgerState;
+use crate::segment::{
+    Footer, FooterBatch, SegmentHeader, SegmentKind, TRAILER_BYTES, log_folder, slot_number,
+    slot_path,
+};
+use crate::settings::FolderIdentity;
+use crate::shard::Hole;
+
+/// Damages that are told one by one; more are counted.
+const DAMAGES_MAX: usize = 10_000;
+
+/// What a look at a log found.
+#[derive(Debug, Clone)]
+pub struct LogCheck {
+    /// The log.
+    pub log: LogId,
+    /// Sealed segments that count.
+    pub sealed: u64,
+    /// Settled segments that count.
+    pub settled: u64,
+    /// Segments that were being written.
+    pub unsealed: u64,
+    /// Slots without anything that counts.
+    pub free: u64,
+    /// Files that were being made.
+    pub half_made: u64,
+    /// Bytes of the segments that were read.
+    pub bytes: u64,
+    /// Frames that verify.
+    pub frames: u64,
+    /// Batches that verify.
+    pub batches: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Log position below which everything was durable.
+    pub durable_mark: Position,
+    /// Where the log ends.
+    pub end: Position,
+    /// Where a stop without warning cut it.
+    pub torn: Option<TornTail>,
+    /// What does not verify.
+    pub damage: Vec<Damage>,
+    /// Damages beyond those.
+    pub more_damage: u64,
+    /// Which records of each shard lie here, neighbours joined.
+    pub spans: BTreeMap<ShardId, Vec<Span>>,
+    /// Records that recovery knows, or would find, to be missing.
+    pub holes: Vec<(ShardId, Hole)>,
+}
+
+/// The end of a log that was not closed: normal after a crash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TornTail {
+    /// The segment's file.
+    pub file: String,
+    /// Its byte where the log ends.
+    pub at: u64,
+    /// Frames behind it that the next start drops; none was acknowledged.
+    pub dropped_frames: u64,
+}
+
+/// Bytes that do not verify.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The file, in the data folder.
+    pub file: String,
+    /// Where the damaged stretch begins.
+    pub at: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// What was found, and what it does.
+    pub what: String,
+    /// Records that cannot be read because of it, where that is known.
+    pub lost: Vec<Lost>,
+}
+
+/// Records of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// The shard.
+    pub shard: ShardId,
+    /// The first of them.
+    pub from: Offset,
+    /// One past the last.
+    pub until: Offset,
+}
+
+/// A run of records of a shard without a break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The first record.
+    pub first: Offset,
+    /// One past the last.
+    pub next: Offset,
+    /// When the first of them arrived, or soon after.
+    pub first_arrival: Timestamp,
+    /// When the last one arrived.
+    pub last_arrival: Timestamp,
+}
+
+/// Looks at a log of a folder that no server uses. Changes nothing. An error is a read that the
+/// disk refused.
+pub async fn check_log<R: Reactor>(
+    reactor: &R,
+    identity: FolderIdentity,
+    log: LogId,
+    ledger: &LedgerState,
+) -> Result<LogCheck, RecoveryError> {
+    let recovery = Recovery {
+        reactor,
+        identity,
+        log,
+        incarnation: 0,
+    };
+    recovery.check(ledger).await
+}
+
+impl LogCheck {
+    fn new(log: LogId) -> Self {
+        Self {
+            log,
+            sealed: 0,
+            settled: 0,
+            unsealed: 0,
+            free: 0,
+            half_made: 0,
+            bytes: 0,
+            frames: 0,
+            batches: 0,
+            records: 0,
+            durable_mark: Position(0),
+            end: Position(0),
+            torn: None,
+            damage: Vec::new(),
+            more_damage: 0,
+            spans: BTreeMap::new(),
+            holes: Vec::new(),
+        }
+    }
+
+    fn damaged(&mut self, file: &str, at: u64, bytes: u64, what: String, lost: Vec<Lost>) {
+        if self.damage.len() == DAMAGES_MAX {
+            self.more_damage += 1;
+            return;
+        }
+        self.damage.push(Damage {
+            file: file.to_owned(),
+            at,
+            bytes,
+            what,
+            lost,
+        });
+    }
+
+    fn sound(&mut self, batch: &FooterBatch) {
+        self.batches += 1;
+        self.records += u64::from(batch.records.0);
+    }
+
+    fn span(&mut self, shard: ShardId, first: Offset, next: Offset, arrival: Timestamp) {
+        let spans = self.spans.entry(shard).or_default();
+        match spans.last_mut() {
+            Some(last) if last.next == first => {
+                last.next = next;
+                last.last_arrival = last.last_arrival.max(arrival);
+            }
+            _ => spans.push(Span {
+                first,
+                next,
+                first_arrival: arrival,
+                last_arrival: arrival,
+            }),
+        }
+    }
+}
+
+impl<R: Reactor> Recovery<'_, R> {
+    async fn check(&self, ledger: &LedgerState) -> Result<LogCheck, RecoveryError> {
+        let mut out = LogCheck::new(self.log);
+        let mut slots = self.look_at_all(ledger, &mut out).await?;
+        let mut tips = Tips::new();
+        let sealed = slots.sealed.iter();
+        let footers: BTreeMap<u64, u64> = sealed
+            .map(|f| (f.segment.generation, f.segment.trailer.footer_at))
+            .collect();
+        self.newest_footer(&mut slots, &mut tips).await?;
+        out.free = slots.free.len() as u64;
+        out.unsealed = slots.unsealed.len() as u64;
+        let mut scans = Vec::new();
+        let unsealed = std::mem::take(&mut slots.unsealed);
+        for segment in &unsealed {
+            scans.push(self.scan::<Sound>(segment).await?);
+        }
+        for entry in scans.iter().flat_map(|scan| &scan.start_table) {
+            raise(&mut tips, entry.shard, entry.next, entry.last_arrival);
+        }
+        let size = self.identity.segment_bytes;
+        let judged = judge::<Sound>(&unsealed, &scans, &slots, size, &mut tips);
+        out.durable_mark = judged.mark;
+        out.end = slots.end.max(judged.end);
+        slots
+            .sealed
+            .sort_by_key(|f| (f.segment.ordinal, f.segment.generation));
+        for found in &slots.sealed {
+            self.check_sealed(found, &mut out).await?;
+        }
+        for kept in &judged.kept {
+            let which = unsealed
+                .iter()
+                .zip(&scans)
+                .find(|(u, _)| u.slot == kept.slot);
+            let (segment, scan) = which.expect("what is kept was scanned");
+            let recorded = ledger.segments.contains(&segment.generation);
+            match footers.get(&segment.generation) {
+                Some(at) => self.remake(segment, *at, "footer", &mut out),
+                None if recorded => {
+                    let last = size - TRAILER_BYTES as u64;
+                    self.remake(segment, last, "trailer", &mut out);
+                }
+                None => {}
+            }
+            self.check_unsealed(segment, scan, kept, judged.mark, &mut out)
+                .await?;
+            if kept.is_cut {
+                out.torn = Some(TornTail {
+                    file: slot_path(self.log, kept.slot),
+                    at: kept.end.0 - segment.base(size).0,
+                    dropped_frames: judged.dropped_frames as u64,
+                });
+            }
+        }
+        out.holes = tips
+            .into_values()
+            .flat_map(|tip| tip.holes.into_iter().map(move |hole| (tip.shard, hole)))
+            .collect();
+        Ok(out)
+    }
+
+    /// As [`Self::find_slots`], without removing what is half made, and past what is foreign.
+    async fn look_at_all(
+        &self,
+        ledger: &LedgerState,
+        out: &mut LogCheck,
+    ) -> Result<Slots, RecoveryError> {
+        let folder = log_folder(self.log);
+        let entries = self.reactor.disk().list(&folder).await;
+        let entries = match entries {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+            entries => entries.map_err(|e| self.read_failed(&folder, 0, &e))?,
+        };
+        let mut slots = Slots::default();
+        let mut strange = BTreeSet::new();
+        for entry in entries {
+            let Some(number) = slot_number(&entry.name) else {
+                continue;
+            };
+            let path = slot_path(self.log, number);
+            let whole = entry.bytes == self.identity.segment_bytes;
+            let looked = if whole {
+                self.look_at(number, ledger, &mut slots).await
+            } else {
+                Ok(())
+            };
+            let header = match &looked {
+                Ok(()) if whole => continue,
+                Err(RecoveryError::Foreign { .. }) | Ok(()) => {
+                    self.header_of(&path, entry.bytes).await?
+                }
+                Err(error) => return Err(error.clone()),
+            };
+            let Some(header) = header else {
+                out.half_made += 1;
+                continue;
+            };
+            strange.insert(header.generation);
+            let last = self.identity.segment_bytes - TRAILER_BYTES as u64;
+            let (at, bytes, what) = match looked {
+                Err(RecoveryError::Foreign { what, .. }) if header.kind == SegmentKind::Settled => {
+                    (last, TRAILER_BYTES as u64, what)
+                }
+                Err(RecoveryError::Foreign { what, .. }) => (0, u64::from(BLOCK_BYTES), what),
+                _ => {
+                    let expected = self.identity.segment_bytes;
+                    let what = format!("{} bytes, expected {expected}", entry.bytes);
+                    (
+                        entry.bytes.min(expected),
+                        expected.abs_diff(entry.bytes),
+                        what,
+                    )
+                }
+            };
+            let what = format!("{what}: a server does not start with it");
+            out.damaged(&path, at, bytes, what, Vec::new());
+        }
+        slots.unsealed.sort_by_key(|u| u.ordinal);
+        slots.previous_ends.sort_by_key(|(ordinal, _)| *ordinal);
+        slots.end = slots.sealed_end();
+        let sealed = slots.sealed.iter().map(|f| f.segment.generation);
+        strange.extend(sealed.chain(slots.unsealed.iter().map(|u| u.generation)));
+        for generation in ledger.segments.iter().filter(|g| !strange.contains(g)) {
+            let what = format!(
+                "the catalog counts a segment of generation {generation}, and no file holds it"
+            );
+            out.damaged(&folder, 0, 0, what, Vec::new());
+        }
+        Ok(slots)
+    }
+
+    async fn header_of(
+        &self,
+        path: &str,
+        bytes: u64,
+    ) -> Result<Option<SegmentHeader>, RecoveryError> {
+        if bytes < u64::from(BLOCK_BYTES) {
+            return Ok(None);
+        }
+        let file = self.open(path).await?;
+        let head = file.read(0, BLOCK_BYTES as usize).await;
+        let head = head.map_err(|e| self.read_failed(path, 0, &e))?;
+        Ok(SegmentHeader::decode(head.as_ref()))
+    }
+
+    async fn check_sealed(&self, found: &Found, out: &mut LogCheck) -> Result<(), RecoveryError> {
+        let sealed = &found.segment;
+        let path = slot_path(self.log, sealed.slot);
+        let file = self.open(&path).await?;
+        let bytes = self.read_segment::<Sound>(&path, &file).await?;
+        out.bytes += bytes.len() as u64;
+        let mut intact = Vec::new();
+        let mut present = Vec::new();
+        if found.is_settled() {
+            out.settled += 1;
+        } else {
+            out.sealed += 1;
+            let segment = Unsealed {
+                slot: sealed.slot,
+                ordinal: sealed.ordinal,
+                generation: sealed.generation,
+                header: found.header,
+                known_end: Some(sealed.trailer.end),
+            };
+            let scan = self.scan_bytes(&segment, &bytes);
+            let base = segment.base(self.identity.segment_bytes);
+            if scan.header_damaged {
+                let what = "header or start table does not verify: \
+                            no record is lost, the footer finds them";
+                let head = segment
+                    .header
+                    .map_or(u64::from(BLOCK_BYTES), |h| h.bytes() as u64);
+                out.damaged(&path, 0, head, what.into(), Vec::new());
+            }
+            let kept = frames_until(&scan, base, sealed.trailer.end, segment.header.is_none());
+            out.frames += kept.frames;
+            for (from, until) in kept.gaps {
+                let what = format!(
+                    "{}: records of it that can be read are found by the footer",
+                    found_instead(&bytes, from)
+                );
+                out.damaged(&path, from, until - from, what, Vec::new());
+            }
+            present = kept.batches;
+            intact = present
+                .iter()
+                .filter_map(|b| b.batch.map(|batch| (b.shard, batch)))
+                .collect();
+            intact.sort_unstable_by_key(|(_, batch)| batch.file_offset);
+        }
+        let trailer = &sealed.trailer;
+        let footer = Footer::length(trailer, self.identity.segment_bytes).and_then(|length| {
+            let from = trailer.footer_at as usize;
+            Footer::decode(trailer, bytes[from..from + length].to_vec())
+        });
+        let Some(footer) = footer else {
+            let what = "the footer does not verify: nothing in this segment can be read".to_owned();
+            let last = self.identity.segment_bytes - TRAILER_BYTES as u64;
+            let at = trailer.footer_at.min(last);
+            out.damaged(&path, at, last - at, what, lost_of(&present));
+            for batch in &present {
+                note(batch, out);
+            }
+            return Ok(());
+        };
+        check_footer(&footer, &path, &bytes, &intact, &present, out);
+        Ok(())
+    }
+
+    /// A sealed segment's end that does not verify; its frames are scanned instead.
+    fn remake(&self, segment: &Unsealed, at: u64, part: &str, out: &mut LogCheck) {
+        let what = format!("the {part} does not verify: the next start makes it anew");
+        let bytes = match part {
+            "footer" => self.identity.segment_bytes - TRAILER_BYTES as u64 - at,
+            _ => TRAILER_BYTES as u64,
+        };
+        let path = slot_path(self.log, segment.slot);
+        out.damaged(&path, at, bytes, what, Vec::new());
+    }
+
+    async fn check_unsealed(
+        &self,
+        segment: &Unsealed,
+        scan: &Scan,
+        kept: &KeptSegment,
+        mark: Position,
+        out: &mut LogCheck,
+    ) -> Result<(), RecoveryError> {
+        let path = slot_path(self.log, segment.slot);
+        let size = self.identity.segment_bytes;
+        let base = segment.base(size);
+        out.bytes += size;
+        if scan.header_damaged && base.0 + scan.first_frame < mark.0 {
+            let what = "header or start table does not verify: \
+                        records before the first frame may be lost";
+            out.damaged(&path, 0, scan.first_frame, what.into(), Vec::new());
+        }
+        let walked = frames_until(scan, base, kept.end, segment.header.is_none());
+        out.frames += walked.frames;
+        if !walked.gaps.is_empty() {
+            let file = self.open(&path).await?;
+            let bytes = self.read_segment::<Sound>(&path, &file).await?;
+            for (from, until) in walked.gaps {
+                let what = found_instead(&bytes, from);
+                out.damaged(&path, from, until - from, what, Vec::new());
+            }
+        }
+        for batch in &walked.batches {
+            note(batch, out);
+            if let Some(sound) = &batch.batch {
+                out.sound(sound);
+                continue;
+            }
+            let what = "the batch does not verify".to_owned();
+            let lost = lost_of(std::slice::from_ref(batch));
+            let bytes = u64::from(batch.bytes);
+            out.damaged(&path, batch.file_offset, bytes, what, lost);
+        }
+        Ok(())
+    }
+}
+
+/// What of a segment lies before an end.
+struct Walked {
+    frames: u64,
+    batches: Vec<ScannedBatch>,
+    /// File offsets of stretches where a frame should be.
+    gaps: Vec<(u64, u64)>,
+}
+
+/// Walks the frames as the judge does.
+fn frames_until(scan: &Scan, base: Position, end: Position, is_first_unknown: bool) -> Walked {
+    let mut walked = Walked {
+        frames: 0,
+        batches: Vec::new(),
+        gaps: Vec::new(),
+    };
+    let mut expected = base.0 + scan.first_frame;
+    let mut incarnation = 0;
+    for frame in &scan.frames {
+        let position = frame.header.position;
+        if position >= end {
+            break;
+        }
+        if frame.header.incarnation < incarnation {
+            continue;
+        }
+        if position.0 != expected {
+            walked.gaps.push((expected - base.0, position.0 - base.0));
+        }
+        incarnation = frame.header.incarnation;
+        expected = frame.end().0;
+        walked.frames += 1;
+        walked.batches.extend_from_slice(&frame.batches);
+    }
+    let nothing_known = is_first_unknown && walked.frames == 0;
+    if expected < end.0 && !nothing_known {
+        walked.gaps.push((expected - base.0, end.0 - base.0));
+    }
+    walked
+}
+
+/// What lies where a frame should be.
+fn found_instead(bytes: &[u8], at: u64) -> String {
+    let Some(rest) = bytes.get(at as usize..) else {
+        return "nothing lies where a frame should be".to_owned();
+    };
+    match FrameHeader::decode(rest) {
+        Err(error) => format!("a frame should be here: {error}"),
+        Ok(header) => match header.directory(rest) {
+            Err(error) => format!("a frame should be here: {error}"),
+            Ok(_) => format!(
+                "a frame of log position {} and generation {} lies where another should be",
+                header.position.0, header.generation
+            ),
+        },
+    }
+}
+
+fn lost_of(batches: &[ScannedBatch]) -> Vec<Lost> {
+    let mut by_shard: BTreeMap<ShardId, Vec<Lost>> = BTreeMap::new();
+    for batch in batches {
+        let runs = by_shard.entry(batch.shard).or_default();
+        match runs.last_mut() {
+            Some(last) if last.until == batch.first => last.until = batch.next,
+            _ => runs.push(Lost {
+                shard: batch.shard,
+                from: batch.first,
+                until: batch.next,
+            }),
+        }
+    }
+    by_shard.into_values().flatten().collect()
+}
+
+fn note(batch: &ScannedBatch, out: &mut LogCheck) {
+    out.span(batch.shard, batch.first, batch.next, arrival(batch));
+}
+
+/// Holds a footer against the bytes: each batch it names is there and verifies, and no batch of a
+/// frame is left out but those that it calls missing.
+fn check_footer(
+    footer: &Footer,
+    path: &str,
+    bytes: &[u8],
+    intact: &[(ShardId, FooterBatch)],
+    present: &[ScannedBatch],
+    out: &mut LogCheck,
+) {
+    let mut named = BTreeSet::new();
+    for share in footer.shards() {
+        for index in 0..share.batches {
+            let batch = footer.batch(&share, index);
+            named.insert(u64::from(batch.file_offset));
+            out.span(share.shard, batch.first, batch.next(), batch.arrival);
+            let known = intact.binary_search_by_key(&batch.file_offset, |(_, b)| b.file_offset);
+            let is_known = known.is_ok_and(|at| intact[at] == (share.shard, batch));
+            let fault = if is_known {
+                None
+            } else {
+                fault_of(share.shard, &batch, bytes)
+            };
+            match fault {
+                None => out.sound(&batch),
+                Some(what) => {
+                    let lost = Lost {
+                        shard: share.shard,
+                        from: batch.first,
+                        until: batch.next(),
+                    };
+                    let at = u64::from(batch.file_offset);
+                    out.damaged(path, at, u64::from(batch.bytes), what, vec![lost]);
+                }
+            }
+        }
+    }
+    let holes: Vec<(ShardId, Hole)> = footer.holes().collect();
+    for batch in present.iter().filter(|b| !named.contains(&b.file_offset)) {
+        let is_missing = |(shard, hole): &(ShardId, Hole)| {
+            *shard == batch.shard && hole.from <= batch.first && batch.next <= hole.until
+        };
+        if !holes.iter().any(is_missing) {
+            let what = "the footer does not name this batch".to_owned();
+            let lost = lost_of(std::slice::from_ref(batch));
+            out.damaged(path, batch.file_offset, u64::from(batch.bytes), what, lost);
+        }
+    }
+}
+
+/// Why the bytes at a footer's place are not the batch that it names.
+fn fault_of(shard: ShardId, batch: &FooterBatch, bytes: &[u8]) -> Option<String> {
+    let from = batch.file_offset as usize;
+    let Some(raw) = bytes.get(from..from + batch.bytes as usize) else {
+        return Some("the batch lies beyond the file's end".to_owned());
+    };
+    match BatchView::decode(raw) {
+        Err(error) => Some(error.to_string()),
+        Ok(view) => {
+            let header = &view.header;
+            let is_it = header.shard == shard
+                && header.first_offset == batch.first
+                && header.records == batch.records
+                && view.as_bytes().len() == raw.len();
+            (!is_it).then(|| {
+                format!(
+                    "a batch of {} from number {} lies where another should be",
+                    header.shard,
+                    header.first_offset.get()
+                )
+            })
+        }
+    }
+}
