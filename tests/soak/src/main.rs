@@ -6,6 +6,8 @@
 )]
 
 mod chance;
+mod cut;
+mod disk;
 mod folder;
 mod gate;
 mod judge;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::{kill, liar};
+use crate::{cut, kill, liar, sim};
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -79,7 +79,7 @@ pub(crate) const RIGS: &[Rig] = &[
         gate: 2_000,
         night: 1_000_000,
         share: 6,
-        run: crate::sim::run,
+        run: sim::run,
     },
     Rig {
         name: "kill",
@@ -90,6 +90,26 @@ pub(crate) const RIGS: &[Rig] = &[
         night: 1_000,
         share: 4,
         run: kill::run,
+    },
+    Rig {
+        name: "cut-ext4",
+        what: "the file system is shut down under load without a log flush, and mounted again",
+        unit: "cuts",
+        needs: &["root", "mkfs.ext4", "ext4", "a loop device", "python3"],
+        gate: 25,
+        night: 2_000,
+        share: 4,
+        run: cut::ext4,
+    },
+    Rig {
+        name: "cut-xfs",
+        what: "the same on xfs",
+        unit: "cuts",
+        needs: &["root", "mkfs.xfs", "xfs", "a loop device", "python3"],
+        gate: 25,
+        night: 2_000,
+        share: 4,
+        run: cut::xfs,
     },
 ];
 

@@ -1,0 +1,93 @@
+//! A small file system in a file: made, attached to a loop device, mounted, and put away again.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// The smallest that mkfs.xfs takes is 300 MiB.
+pub(crate) const DISK_BYTES: u64 = 448 << 20;
+
+/// Runs a program of the system; what it says on stdout.
+fn does(program: &str, arguments: &[&Path]) -> Result<String> {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.with_context(|| format!("{program} does not run"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        bail!("{program} {arguments:?}: {}", said.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Makes an empty file system of `kind` in a new file.
+pub(crate) fn make(image: &Path, kind: &str) -> Result<()> {
+    File::create(image)?.set_len(DISK_BYTES)?;
+    let force = if kind == "xfs" { "-f" } else { "-F" };
+    does(
+        &format!("mkfs.{kind}"),
+        &["-q".as_ref(), force.as_ref(), image],
+    )?;
+    Ok(())
+}
+
+/// A file as a block device, until dropped.
+struct Loop(PathBuf);
+
+impl Loop {
+    fn attach(image: &Path) -> Result<Self> {
+        let find = [
+            "--find".as_ref(),
+            "--show".as_ref(),
+            "--direct-io=on".as_ref(),
+            image,
+        ];
+        Ok(Self(does("losetup", &find)?.into()))
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = does("losetup", &["--detach".as_ref(), &self.0]);
+    }
+}
+
+/// A file system that is mounted, until dropped.
+pub(crate) struct Mounted {
+    at: PathBuf,
+    // Detached after what is mounted on it went.
+    _device: Loop,
+}
+
+impl Mounted {
+    pub(crate) fn mount(image: &Path, at: &Path, kind: &str) -> Result<Self> {
+        std::fs::create_dir_all(at)?;
+        let device = Loop::attach(image)?;
+        does("mount", &["-t".as_ref(), kind.as_ref(), &device.0, at])?;
+        Ok(Self {
+            at: at.to_owned(),
+            _device: device,
+        })
+    }
+
+    /// The power goes: nothing more reaches the disk, not even the journal, and every call fails.
+    pub(crate) fn cut(&self) -> Result<()> {
+        // The same number and flag (no log flush) for ext4 and xfs.
+        const SHUTDOWN: &str = "import fcntl, os, struct, sys\n\
+             fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+        does("python3", &["-c".as_ref(), SHUTDOWN.as_ref(), &self.at])?;
+        Ok(())
+    }
+
+    pub(crate) fn unmount(self) -> Result<()> {
+        does("umount", &[&self.at])?;
+        Ok(())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Already gone if it was unmounted; lazily, if something of it is still open.
+        let _ = does("umount", &[&self.at]).or_else(|_| does("umount", &["-l".as_ref(), &self.at]));
+    }
+}
