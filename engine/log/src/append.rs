@@ -106,9 +106,13 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         self.make_room(&mut state, batch.as_bytes().len(), late)?;
 
         let ordinal = state.active().ordinal;
-        let wall = Timestamp::from_millis(inner.reactor.wall_ms());
+        // The wall clock may have been set back behind the expiry clock: a record stamped with it
+        // would seem older than it is, and be forgotten early.
+        let now = state
+            .expiry
+            .max(Timestamp::from_millis(inner.reactor.wall_ms()));
         let known = state.shards.get_mut(&shard).expect("it was there above");
-        let arrival = known.last_arrival.max(wall);
+        let arrival = known.last_arrival.max(now);
         known.next = next;
         known.last_arrival = arrival;
         let newly_present = known.listed_in != ordinal;

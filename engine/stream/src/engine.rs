@@ -76,6 +76,9 @@ struct Inner<R: Reactor> {
     /// A bug planted for the judge: parents are closed before what they took is durable.
     #[cfg(test)]
     switches_before_the_drain: Cell<bool>,
+    /// Another: a parent's end is taken for one record earlier.
+    #[cfg(test)]
+    forgets_the_last_record: Cell<bool>,
 }
 
 /// A shard of this core.
@@ -166,6 +169,8 @@ impl<R: Reactor> Engine<R> {
             Some(account) => ExpiryClock::resume(account, now),
             None => ExpiryClock::new(Timestamp::from_millis(reactor.wall_ms()), now),
         };
+        // Before the first append: nothing is stamped with a time that has expired.
+        log.expire(Timestamp::from_millis(expiry.account().effective_ms));
         let inner = Inner {
             log,
             core,
@@ -194,6 +199,8 @@ impl<R: Reactor> Engine<R> {
             seal_key: seed.seal_key,
             #[cfg(test)]
             switches_before_the_drain: Cell::new(false),
+            #[cfg(test)]
+            forgets_the_last_record: Cell::new(false),
             reactor,
         };
         let engine = Self {
@@ -527,6 +534,16 @@ impl<R: Reactor> Engine<R> {
     #[cfg(test)]
     pub(crate) fn plant_a_switch_before_the_drain(&self) {
         self.inner.switches_before_the_drain.set(true);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn plant_a_forgotten_last_record(&self) {
+        self.inner.forgets_the_last_record.set(true);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn forgets_the_last_record(&self) -> bool {
+        self.inner.forgets_the_last_record.get()
     }
 
     #[cfg(test)]

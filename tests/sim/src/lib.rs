@@ -12,3 +12,4 @@ pub mod ledger;
 mod life;
 pub mod planted;
 pub mod story;
+pub mod streams;

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tests_sim::story;
+use tests_sim::{story, streams};
 use weir_log::Sound;
 use weir_reactor::monotonic;
 
 const USAGE: &str =
-    "usage: tests-sim [--story log|all] [--from SEED] [--seeds COUNT] [--seconds MOST]";
+    "usage: tests-sim [--story log|streams|all] [--from SEED] [--seeds COUNT] [--seconds MOST]";
 
 /// What was asked for.
 struct Asked {
@@ -44,7 +44,7 @@ fn asked() -> Option<Asked> {
 
 type Tell = fn(u64) -> Result<story::Tally, String>;
 
-const STORIES: [(&str, Tell); 1] = [("log", story::run::<Sound>)];
+const STORIES: [(&str, Tell); 2] = [("log", story::run::<Sound>), ("streams", streams::run)];
 
 fn main() -> ExitCode {
     let Some(asked) = asked() else {

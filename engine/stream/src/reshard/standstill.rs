@@ -52,6 +52,13 @@ impl<R: Reactor> Engine<R> {
         self.all_decided(last.iter().copied().max()).await?;
         let ends = shards.iter().map(|shard| {
             let tip = self.log().tip(*shard).ok_or(NoStandstill::Gone(*shard))?;
+            #[cfg(test)]
+            if self.forgets_the_last_record() {
+                let raw = tip.durable_next.get();
+                let before = raw.checked_sub(1).and_then(Offset::new);
+                let before = before.filter(|b| b.epoch() == tip.durable_next.epoch());
+                return Ok(before.unwrap_or(tip.durable_next));
+            }
             Ok(tip.durable_next)
         });
         ends.collect()
