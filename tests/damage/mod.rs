@@ -354,6 +354,23 @@ fn a_rotten_catalog_is_named() {
     assert_eq!(all[0]["file"], "catalog", "{all:#?}");
     fs::write(&path, &intact[..intact.len() / 2]).expect("it is written");
     assert_eq!(damages(&setup.data())[0]["file"], "catalog");
+
+    // Any page of noise is either told or of no account.
+    let mut told = 0;
+    for page in (0..intact.len()).step_by(BLOCK as usize) {
+        let mut noise = intact.clone();
+        noise[page..page + BLOCK as usize].fill(0xa5);
+        fs::write(&path, &noise).expect("it is written");
+        let ran = check(&setup.data());
+        assert!(matches!(ran.code, Some(0 | 5)), "page {page}: {ran:?}");
+        if ran.code == Some(5) {
+            let report: Value = serde_json::from_slice(&ran.stdout).expect("JSON");
+            assert_eq!(report["damage"][0]["file"], "catalog");
+            assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+            told += 1;
+        }
+    }
+    assert!(told > 1, "{told} pages of noise were told");
     fs::write(&path, &intact).expect("it is put back");
     check(&setup.data()).succeeded();
     assert_eq!(intact.len() as u64 % BLOCK, 0);

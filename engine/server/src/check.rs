@@ -38,6 +38,7 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<(), Failure> {
     let could_not = |text: String| Failure::could_not_run(text);
     preflight::check_io_uring().map_err(|error| could_not(error.to_string()))?;
     preflight::check_locked_memory(1).map_err(|error| could_not(error.to_string()))?;
+    tell_rot_from_panics(arguments.json);
     let checked = check_folder(&arguments.folder).map_err(|error| could_not(error.to_string()))?;
     let text = if arguments.json {
         format!("{}\n", as_json(&checked))
@@ -57,6 +58,50 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<(), Failure> {
         arguments.folder.display(),
         show_counted(damages, "place")
     )))
+}
+
+/// redb ends the process where a page of the catalog makes no sense to it. Here that is a finding:
+/// it is told as one, with the code for damage. A panic of our own stays what it is.
+fn tell_rot_from_panics(is_json: bool) {
+    let ours = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let is_catalog = panic
+            .location()
+            .is_some_and(|at| at.file().contains("redb-"));
+        if !is_catalog {
+            return ours(panic);
+        }
+        let found = panic.payload_as_str().unwrap_or("a page makes no sense");
+        let damage = CheckedDamage {
+            log: None,
+            file: "catalog".to_owned(),
+            at: 0,
+            bytes: 0,
+            what: format!(
+                "it cannot be read ({found}), so the logs were not looked at: put it back from a \
+                 backup of the whole folder"
+            ),
+            lost: Vec::new(),
+        };
+        let checked = CheckedFolder {
+            segment_bytes: 0,
+            streams: 0,
+            shards: 0,
+            logs: Vec::new(),
+            damage: vec![damage],
+            more_damage: 0,
+        };
+        let text = if is_json {
+            format!("{}\n", as_json(&checked))
+        } else {
+            as_text(&checked)
+        };
+        // The code tells what a reader that has gone does not hear.
+        let mut out = io::stdout().lock();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        let _ = writeln!(io::stderr(), "weir: the catalog is damaged in 1 place");
+        std::process::exit(5);
+    }));
 }
 
 fn as_text(checked: &CheckedFolder) -> String {
