@@ -112,6 +112,14 @@ pub enum RecoveryError {
         /// What the system said.
         what: String,
     },
+    /// A segment that counts is in no slot: a file is gone, or all of it is.
+    #[error("{log}: segment {generation} counts, and no file of the log's folder holds it")]
+    Missing {
+        /// The log.
+        log: LogId,
+        /// The segment's generation.
+        generation: u64,
+    },
     /// A segment that belongs to another folder or geometry.
     #[error("{log}: {file} does not belong to this data folder: {what}")]
     Foreign {

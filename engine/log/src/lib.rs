@@ -18,6 +18,9 @@ mod error;
 mod expire;
 mod extent;
 mod fault;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ledger;
 mod log;
 mod open;

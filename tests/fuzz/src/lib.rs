@@ -5,8 +5,10 @@
 
 mod batch;
 mod log_frame;
+pub mod recovery;
 #[cfg(test)]
 mod seeds;
+mod segment;
 mod signature;
 mod wire;
 
@@ -22,7 +24,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     Target {
         name: "json_body",
         run: |data| fuzzing::body(false, data),
@@ -50,6 +52,14 @@ pub const TARGETS: [Target; 7] = [
     Target {
         name: "log_frame",
         run: log_frame::check,
+    },
+    Target {
+        name: "segment",
+        run: segment::check,
+    },
+    Target {
+        name: "recovery",
+        run: recovery::check,
     },
 ];
 

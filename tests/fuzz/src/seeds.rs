@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::{batch, log_frame, target, wire};
+use crate::{batch, log_frame, recovery, segment, target, wire};
 
 /// The kept cases under these names are what today's formats make of them.
 #[test]
@@ -13,6 +13,8 @@ fn seeds_are_of_todays_formats() {
         ("wire_frame", wire::seeds()),
         ("batch", batch::seeds()),
         ("log_frame", log_frame::seeds()),
+        ("segment", segment::seeds()),
+        ("recovery", recovery::seeds()),
     ];
     for (name, seeds) in all {
         let run = target(name).expect("it is a target").run;

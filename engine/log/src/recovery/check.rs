@@ -214,7 +214,8 @@ impl<R: Reactor> Recovery<'_, R> {
             raise(&mut tips, entry.shard, entry.next, entry.last_arrival);
         }
         let size = self.identity.segment_bytes;
-        let judged = judge::<Sound>(&unsealed, &scans, &slots, size, &mut tips);
+        let before = self.standing_before(unsealed.first(), &slots).await?;
+        let judged = judge::<Sound>(&unsealed, &scans, &slots, size, before, &mut tips);
         out.durable_mark = judged.mark;
         out.end = slots.end.max(judged.end);
         slots

@@ -6,7 +6,7 @@ use weir_protocol::model::{Offset, Position, ShardId, Timestamp};
 
 use super::scan::{Scan, ScannedBatch, ScannedFrame, arrival};
 use super::slots::{Slots, Unsealed};
-use super::{Tips, add_hole, raise};
+use super::{Standing, Tips, add_hole, raise};
 use crate::discipline::Discipline;
 use crate::segment::FooterBatch;
 use crate::shard::Hole;
@@ -45,23 +45,21 @@ struct Gap {
     before: BTreeMap<ShardId, Offset>,
 }
 
+/// `standing` is where shards stood before the first of the segments; it goes on while the frames are
+/// walked.
 pub(crate) fn judge<D: Discipline>(
     unsealed: &[Unsealed],
     scans: &[Scan],
     slots: &Slots,
     segment_bytes: u64,
+    mut standing: Standing,
     tips: &mut Tips,
 ) -> Judged {
     let mut judged = Judged::default();
     let mark = durable_mark(unsealed, scans, slots);
     judged.mark = mark;
-    // Where shards stand while the frames are walked: it begins with what the footers say.
-    let mut standing: BTreeMap<ShardId, (Offset, Timestamp)> = tips
-        .iter()
-        .map(|(s, t)| (*s, (t.next, t.last_arrival)))
-        .collect();
     if let Some(first) = scans.first() {
-        // The first scanned segment's own table is older than the sum of all tables.
+        // Its own table is newer than the footer before it, and later tables say what came after.
         for entry in &first.start_table {
             standing.insert(entry.shard, (entry.next, entry.last_arrival));
         }
@@ -205,11 +203,7 @@ fn limit_of(segment: &Unsealed, base: Position, slots: &Slots) -> Option<Positio
 }
 
 /// A later segment's start table tells where shards stood: a gap before it is closed for those.
-fn note_table(
-    scan: &Scan,
-    seen_after: &mut [BTreeMap<ShardId, Offset>],
-    standing: &mut BTreeMap<ShardId, (Offset, Timestamp)>,
-) {
+fn note_table(scan: &Scan, seen_after: &mut [BTreeMap<ShardId, Offset>], standing: &mut Standing) {
     for entry in &scan.start_table {
         for after in seen_after.iter_mut() {
             after.entry(entry.shard).or_insert(entry.next);
@@ -222,7 +216,7 @@ fn note_table(
     }
 }
 
-fn open_gap(standing: &BTreeMap<ShardId, (Offset, Timestamp)>) -> Gap {
+fn open_gap(standing: &Standing) -> Gap {
     Gap {
         before: standing.iter().map(|(s, (next, _))| (*s, *next)).collect(),
     }
@@ -231,7 +225,7 @@ fn open_gap(standing: &BTreeMap<ShardId, (Offset, Timestamp)>) -> Gap {
 fn keep(
     frame: &ScannedFrame,
     kept: &mut KeptSegment,
-    standing: &mut BTreeMap<ShardId, (Offset, Timestamp)>,
+    standing: &mut Standing,
     seen_after: &mut [BTreeMap<ShardId, Offset>],
     tips: &mut Tips,
     judged: &mut Judged,

@@ -30,7 +30,7 @@ use crate::open::LogSeed;
 use crate::seal::{build_trailer, write_all};
 use crate::sealed::{SealedSegment, read_footer};
 use crate::segment::{
-    BuiltFooter, FooterBuilder, SegmentHeader, TRAILER_BYTES, Trailer, slot_path,
+    BuiltFooter, Footer, FooterBuilder, SegmentHeader, TRAILER_BYTES, Trailer, slot_path,
 };
 use crate::settings::FolderIdentity;
 use crate::shard::{Hole, ShardTip};
@@ -101,6 +101,9 @@ pub(crate) struct Recovery<'a, R: Reactor> {
 /// Where shards stand, gathered from headers, footers and frames.
 pub(crate) type Tips = BTreeMap<ShardId, ShardTip>;
 
+/// Where shards stand at a place of the log: next offset and last arrival time.
+pub(crate) type Standing = BTreeMap<ShardId, (Offset, Timestamp)>;
+
 pub(crate) fn raise(tips: &mut Tips, shard: ShardId, next: Offset, last_arrival: Timestamp) {
     let tip = tips.entry(shard).or_insert_with(|| ShardTip::empty(shard));
     tip.next = tip.next.max(next);
@@ -157,12 +160,14 @@ impl<R: Reactor> Recovery<'_, R> {
                 raise(&mut tips, entry.shard, entry.next, entry.last_arrival);
             }
         }
+        let before = self.standing_before(unsealed.first(), &slots).await?;
         let was_clean = unsealed.is_empty() && slots.newest_is_clean();
         let judged = judge::judge::<D>(
             &unsealed,
             &scanned,
             &slots,
             self.identity.segment_bytes,
+            before,
             &mut tips,
         );
         report.dropped_frames = judged.dropped_frames;
@@ -197,14 +202,65 @@ impl<R: Reactor> Recovery<'_, R> {
                     raise(tips, share.shard, share.next, share.last_arrival);
                 }
                 for (shard, hole) in footer.holes() {
-                    let tip = tips.entry(shard).or_insert_with(|| ShardTip::empty(shard));
-                    tip.holes.push(hole);
+                    add_hole(tips, shard, hole);
                 }
-                return Ok(());
+                return self
+                    .later_holes(slots, newest.trailer.incarnation, tips)
+                    .await;
             }
             // Settled segments have no frames to scan: they stay, and reads of them say why not.
             if !settled {
                 slots.unseal(newest.generation);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where shards stood before a segment, by the newest footer that is older: newer ones know what
+    /// came of it, and would hide what is missing in between.
+    async fn standing_before(
+        &self,
+        first: Option<&Unsealed>,
+        slots: &Slots,
+    ) -> Result<Standing, RecoveryError> {
+        let Some(first) = first else {
+            return Ok(Standing::new());
+        };
+        for (older, _) in slots.newest_first() {
+            if older.ordinal >= first.ordinal {
+                continue;
+            }
+            let path = slot_path(self.log, older.slot);
+            let file = self.open(&path).await?;
+            let trailer = &older.trailer;
+            let footer = read_footer::<R>(&file, trailer, self.identity.segment_bytes).await;
+            let footer = footer.map_err(|e| self.read_failed(&path, trailer.footer_at, &e))?;
+            if let Some(footer) = footer {
+                let stood = footer.shards().map(|s| (s.shard, (s.next, s.last_arrival)));
+                return Ok(stood.collect());
+            }
+        }
+        Ok(Standing::new())
+    }
+
+    /// Holes that recovery found in older segments after the newest one was sealed: no footer but
+    /// theirs has them until the log seals again.
+    async fn later_holes(
+        &self,
+        slots: &Slots,
+        incarnation: u64,
+        tips: &mut Tips,
+    ) -> Result<(), RecoveryError> {
+        let trailers = slots.sealed.iter().map(|found| &found.segment);
+        let later = trailers.filter(|s| s.trailer.holes > 0 && s.trailer.incarnation > incarnation);
+        for segment in later {
+            let path = slot_path(self.log, segment.slot);
+            let file = self.open(&path).await?;
+            let trailer = &segment.trailer;
+            let footer = read_footer::<R>(&file, trailer, self.identity.segment_bytes).await;
+            let footer = footer.map_err(|e| self.read_failed(&path, trailer.footer_at, &e))?;
+            for (shard, hole) in footer.iter().flat_map(Footer::holes) {
+                add_hole(tips, shard, hole);
             }
         }
         Ok(())

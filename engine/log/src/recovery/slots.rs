@@ -164,7 +164,7 @@ impl<R: Reactor> Recovery<'_, R> {
         };
         let entries = match self.reactor.disk().list(&folder).await {
             Ok(entries) => entries,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(slots),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(e) => return Err(self.read_failed(&folder, 0, &e)),
         };
         for entry in entries {
@@ -178,10 +178,32 @@ impl<R: Reactor> Recovery<'_, R> {
                 self.remove_half_made(number, entry.bytes).await?;
             }
         }
+        self.check_none_is_missing(ledger, &slots)?;
         slots.unsealed.sort_by_key(|u| u.ordinal);
         slots.previous_ends.sort_by_key(|(ordinal, _)| *ordinal);
         slots.end = slots.sealed_end();
         Ok(slots)
+    }
+
+    /// A segment is dropped in the catalog before its slot is used again: one that counts and is
+    /// nowhere was lost, and reads would pass over its records in silence.
+    fn check_none_is_missing(
+        &self,
+        ledger: &LedgerState,
+        slots: &Slots,
+    ) -> Result<(), RecoveryError> {
+        let is_found = |generation: u64| {
+            let mut sealed = slots.sealed.iter().map(|found| found.segment.generation);
+            let mut unsealed = slots.unsealed.iter().map(|segment| segment.generation);
+            sealed.any(|g| g == generation) || unsealed.any(|g| g == generation)
+        };
+        match ledger.segments.iter().find(|g| !is_found(**g)) {
+            None => Ok(()),
+            Some(generation) => Err(RecoveryError::Missing {
+                log: self.log,
+                generation: *generation,
+            }),
+        }
     }
 
     /// A file that was being made when the server died. It never held anything.
@@ -228,7 +250,9 @@ impl<R: Reactor> Recovery<'_, R> {
         if let Some(header) = &header {
             self.check_origin(&path, header)?;
         }
-        let ours = |t: &Trailer| t.folder == self.identity.folder && t.log == self.log;
+        let ours = |t: &Trailer| {
+            t.folder == self.identity.folder && t.log == self.log && t.is_possible(segment_bytes)
+        };
         let mut trailer = Trailer::decode(tail.as_ref()).filter(ours);
         let Some(header) = header else {
             return match trailer {
@@ -300,6 +324,8 @@ impl<R: Reactor> Recovery<'_, R> {
             format!("a segment of {}", header.log)
         } else if header.segment_bytes != identity.segment_bytes {
             format!("segments of {} bytes", header.segment_bytes)
+        } else if !header.is_possible() {
+            "numbers that no segment has".into()
         } else {
             return Ok(());
         };

@@ -205,6 +205,17 @@ impl SegmentHeader {
         header.encode(&[])
     }
 
+    /// Its numbers can be reckoned with: nothing overflows, the start table lies inside, and the
+    /// segment before ends where this one's bytes begin, or earlier.
+    pub(crate) fn is_possible(&self) -> bool {
+        let base = self.ordinal.checked_mul(self.segment_bytes);
+        let end = base.and_then(|base| base.checked_add(self.segment_bytes));
+        end.is_some()
+            && self.bytes() as u64 <= self.segment_bytes
+            && base.is_some_and(|base| self.previous_end.0 <= base)
+            && self.generation < u64::MAX
+    }
+
     /// Length of header and start table in whole blocks.
     pub(crate) fn bytes(&self) -> usize {
         header_bytes(self.entries as usize)

@@ -160,4 +160,12 @@ impl Trailer {
             footer_crc: u32_at(block, field::FOOTER_CRC),
         })
     }
+
+    /// Its numbers can be reckoned with: nothing overflows, and the footer lies inside.
+    pub(crate) fn is_possible(&self, segment_bytes: u64) -> bool {
+        self.end.0 <= u64::MAX - segment_bytes
+            && self.generation < u64::MAX
+            && self.next_generation < u64::MAX
+            && super::Footer::length(self, segment_bytes).is_some()
+    }
 }
