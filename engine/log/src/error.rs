@@ -113,7 +113,10 @@ pub enum RecoveryError {
         what: String,
     },
     /// A segment that counts is in no slot: a file is gone, or all of it is.
-    #[error("{log}: segment {generation} counts, and no file of the log's folder holds it")]
+    #[error(
+        "{log}: segment {generation} counts, and no file of the log's folder holds it: put its file \
+         back, for its records would be passed over"
+    )]
     Missing {
         /// The log.
         log: LogId,

@@ -1,5 +1,6 @@
 //! What each slot of a log holds, from its first and last block.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use weir_protocol::limits::BLOCK_BYTES;
@@ -192,12 +193,10 @@ impl<R: Reactor> Recovery<'_, R> {
         ledger: &LedgerState,
         slots: &Slots,
     ) -> Result<(), RecoveryError> {
-        let is_found = |generation: u64| {
-            let mut sealed = slots.sealed.iter().map(|found| found.segment.generation);
-            let mut unsealed = slots.unsealed.iter().map(|segment| segment.generation);
-            sealed.any(|g| g == generation) || unsealed.any(|g| g == generation)
-        };
-        match ledger.segments.iter().find(|g| !is_found(**g)) {
+        let sealed = slots.sealed.iter().map(|found| found.segment.generation);
+        let unsealed = slots.unsealed.iter().map(|segment| segment.generation);
+        let found: BTreeSet<u64> = sealed.chain(unsealed).collect();
+        match ledger.segments.iter().find(|g| !found.contains(g)) {
             None => Ok(()),
             Some(generation) => Err(RecoveryError::Missing {
                 log: self.log,

@@ -456,6 +456,8 @@ fn story(seed: u64, planted: Option<Plant>) -> Result<Tally, String> {
         } else {
             Crash::PowerCut
         });
+        // A life's faults end with it: the next start is to succeed.
+        *sim.faults() = Faults::default();
     }
     let work = look(sim.reactor(), sim.disk(), Rc::clone(&judge));
     sim.run(RunLimit::done(), work).expect("looking ends");
