@@ -45,6 +45,26 @@ impl Judge {
         self.failure.get_or_insert(what);
     }
 
+    /// A start after whatever end shows no older map than any core had before it.
+    fn sees_after_a_start(&mut self, stream: &Stream) {
+        if stream.map_version < self.map_version {
+            let (before, now) = (self.map_version, stream.map_version);
+            self.fail(format!(
+                "map {before} was seen, and after a start map {now}"
+            ));
+        }
+        self.sees(stream);
+    }
+
+    fn holds_what_ended(&mut self, stream: &Stream) {
+        for shard in self.ends.keys() {
+            if stream.shard(*shard).is_none_or(|s| s.closed.is_none()) {
+                self.failure
+                    .get_or_insert(format!("{shard} was closed and is not"));
+            }
+        }
+    }
+
     /// A map that some core works by: open shards tile the hash space, ends stay what they are.
     fn sees(&mut self, stream: &Stream) {
         let mut open: Vec<&Shard> = stream.open_shards().collect();
@@ -75,11 +95,9 @@ impl Judge {
                 ));
             }
         }
-        for shard in self.ends.keys() {
-            if stream.shard(*shard).is_none_or(|s| s.closed.is_none()) {
-                self.failure
-                    .get_or_insert(format!("{shard} was closed and is not"));
-            }
+        // Cores learn of a map one after the other: one may still have the map before.
+        if stream.map_version >= self.map_version {
+            self.holds_what_ended(stream);
         }
         if stream.map_version > self.map_version {
             self.map_version = stream.map_version;
@@ -351,6 +369,12 @@ async fn live(
     options.quota = QuotaSwitch::Off;
     let server = Server::start(reactor.clone(), disk, options).await.unwrap();
     let engines = server.engines.clone();
+    for engine in engines
+        .iter()
+        .filter(|e| e.streams().by_name("logs").is_some())
+    {
+        judge.borrow_mut().sees_after_a_start(&present(engine));
+    }
     match life.planted {
         Some(Plant::SwitchBeforeTheDrain) => {
             engines
@@ -417,7 +441,7 @@ async fn look(reactor: SimReactor, disk: weir_reactor::sim::SimDisk, judge: Rc<R
             assert!(waited < 2_000, "a pending reshard was not taken up");
         }
         let stream = present(engine);
-        judge.borrow_mut().sees(&stream);
+        judge.borrow_mut().sees_after_a_start(&stream);
         let mut found = BTreeMap::new();
         for shard in &stream.shards {
             found.insert(shard.index, read_whole(engine, &stream, shard).await);
