@@ -1,6 +1,5 @@
 //! R3: the file system is shut down under load, as when the power goes, and mounted again.
 
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::chance::Chance;
 use crate::disk::{self, Mounted};
 use crate::judge::Hearing;
-use crate::load::{Load, Plan};
+use crate::load::{Load, Moment, Plan};
 use crate::rig::{Done, Order};
 use crate::server::{Place, Server};
 use crate::{folder, wire};
@@ -116,7 +115,7 @@ fn series(seed: u64, cuts: u64, kind: &str, order: &Order, early: bool) -> Resul
             life,
             seed,
             rate: RATE,
-            moment: Arc::default(),
+            moment: Moment::default(),
             early,
         })?;
         load.began()?;

@@ -3,11 +3,15 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 /// The smallest that mkfs.xfs takes is 300 MiB.
 pub(crate) const DISK_BYTES: u64 = 448 << 20;
+
+const BUSY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs a program of the system; what it says on stdout.
 fn does(program: &str, arguments: &[&Path]) -> Result<String> {
@@ -29,6 +33,52 @@ pub(crate) fn make(image: &Path, kind: &str) -> Result<()> {
         &["-q".as_ref(), force.as_ref(), image],
     )?;
     Ok(())
+}
+
+/// Copies a file and keeps its holes.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
+    does("cp", &["--sparse=always".as_ref(), from, to])?;
+    Ok(())
+}
+
+/// A killed server's ring lets go of its files a moment after the process is gone, and nothing tells
+/// when: so this is tried again for a while.
+pub(crate) fn unmount(at: &Path) -> Result<()> {
+    let until = Instant::now() + BUSY_PATIENCE;
+    loop {
+        match does("umount", &[at]) {
+            Err(wrong) if wrong.to_string().contains("busy") && Instant::now() < until => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            done => return done.map(|_| ()),
+        }
+    }
+}
+
+/// Lazily, if something of it is still open; nothing at all if it is not mounted.
+pub(crate) fn unmount_anyhow(at: &Path) {
+    let _ = does("umount", &[at]).or_else(|_| does("umount", &["-l".as_ref(), at]));
+}
+
+/// A folder whose files are in memory, until dropped: nothing in it waits for a disk.
+pub(crate) struct Memory(PathBuf);
+
+impl Memory {
+    pub(crate) fn mount(at: &Path) -> Result<Self> {
+        let kind = ["-t", "tmpfs", "-o", "size=2g", "soak"].map(Path::new);
+        does("mount", &[&kind[..], &[at]].concat())?;
+        Ok(Self(at.to_owned()))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        unmount_anyhow(&self.0);
+    }
 }
 
 /// A file as a block device, until dropped.
@@ -80,14 +130,12 @@ impl Mounted {
     }
 
     pub(crate) fn unmount(self) -> Result<()> {
-        does("umount", &[&self.at])?;
-        Ok(())
+        unmount(&self.at)
     }
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // Already gone if it was unmounted; lazily, if something of it is still open.
-        let _ = does("umount", &[&self.at]).or_else(|_| does("umount", &["-l".as_ref(), &self.at]));
+        unmount_anyhow(&self.at);
     }
 }

@@ -1,7 +1,6 @@
 //! R2: kill -9 under load at any moment, in recovery too, on changing core counts.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::chance::Chance;
 use crate::judge::Hearing;
-use crate::load::{Load, Plan};
+use crate::load::{Load, Moment, Plan};
 use crate::rig::{Done, Order};
 use crate::server::{Place, Server};
 use crate::{folder, wire};
@@ -102,7 +101,7 @@ fn series(seed: u64, lives: u64, order: &Order, early: bool) -> Result<Tally> {
             life,
             seed,
             rate: RATE,
-            moment: Arc::default(),
+            moment: Moment::default(),
             early,
         })?;
         load.began()?;

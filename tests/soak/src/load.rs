@@ -10,7 +10,6 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -21,6 +20,7 @@ use weir_protocol::model::{SequenceNumber, ShardId, Timestamp};
 use weir_protocol::wire::request::Request;
 use weir_protocol::wire::response::{AppendOutcome, Response, StreamDescription};
 
+use crate::blocks::journal;
 use crate::chance::{Chance, hash, mix};
 use crate::wire::{self, Wire};
 
@@ -42,10 +42,25 @@ pub(crate) struct Plan {
     /// Bytes per second of each connection.
     pub(crate) rate: u64,
     /// What is written beside each acknowledgement: how far a block log was when it came.
-    pub(crate) moment: Arc<AtomicU64>,
+    pub(crate) moment: Moment,
     /// The planted bug: a batch counts as acknowledged once it is sent, as with a server that
     /// answers before it flushes.
     pub(crate) early: bool,
+}
+
+/// The clock of a block log: how far it is; 0 for ever where nothing is recorded.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Moment(Option<Arc<File>>);
+
+impl Moment {
+    /// Of the journal in this file.
+    pub(crate) fn of(journal: Arc<File>) -> Self {
+        Self(Some(journal))
+    }
+
+    fn now(&self) -> io::Result<u64> {
+        self.0.as_ref().map_or(Ok(0), |file| journal::moment(file))
+    }
 }
 
 /// What a load did.
@@ -171,7 +186,7 @@ impl Writer {
                 };
                 wire.ask(&request, token)?;
                 if self.plan.early {
-                    self.note_stored(token.0, "-");
+                    self.note_stored(token.0, "-")?;
                 }
             }
             self.take(&mut wire)?;
@@ -204,10 +219,12 @@ impl Writer {
         (serial, shard, created)
     }
 
-    fn note_stored(&mut self, serial: u64, number: &str) {
-        let moment = self.plan.moment.load(Ordering::SeqCst);
+    fn note_stored(&mut self, serial: u64, number: &str) -> io::Result<()> {
+        // Behind the answer: the flush that it stands on is in the journal before.
+        let moment = self.plan.moment.now()?;
         let _ = writeln!(self.ledger.lines, "stored {serial:x} {number} {moment}");
         self.sent.acknowledged += 1;
+        Ok(())
     }
 
     fn take(&mut self, wire: &mut Wire<Token>) -> io::Result<()> {
@@ -226,7 +243,7 @@ impl Writer {
             _ => None,
         })?;
         match stored {
-            Some((serial, number)) => self.note_stored(serial, &number),
+            Some((serial, number)) => self.note_stored(serial, &number)?,
             None => self.sent.refused += 1,
         }
         Ok(())

@@ -5,6 +5,7 @@
     reason = "rigs watch the server from outside, with clocks and threads of their own"
 )]
 
+mod blocks;
 mod chance;
 mod cut;
 mod disk;
@@ -64,15 +65,27 @@ fn main() -> ExitCode {
         Some("server") => weir_server::run(words.into_iter().skip(1)),
         Some("judging") => {
             let judging = Judging::parse_from(words.into_iter().skip(1));
-            match judge::serve(judging.ledger, judging.until) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(wrong) => {
-                    eprintln!("judge: {wrong:#}");
-                    ExitCode::FAILURE
-                }
-            }
+            ended("judge", judge::serve(judging.ledger, judging.until))
+        }
+        Some("disk") => ended(
+            "disk",
+            blocks::serve::Serving::parse_from(words.into_iter().skip(1)).run(),
+        ),
+        Some("images") => {
+            let kept = blocks::Kept::parse_from(words.into_iter().skip(1));
+            ended("images", kept.judge())
         }
         _ => soak(&Asked::parse_from(words)),
+    }
+}
+
+fn ended(who: &str, how: anyhow::Result<()>) -> ExitCode {
+    match how {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(wrong) => {
+            eprintln!("{who}: {wrong:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::{cut, kill, liar, sim};
+use crate::{blocks, cut, kill, liar, sim};
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -110,6 +110,26 @@ pub(crate) const RIGS: &[Rig] = &[
         night: 2_000,
         share: 4,
         run: cut::xfs,
+    },
+    Rig {
+        name: "blocks-ext4",
+        what: "crash images of a recorded disk: what was not flushed is lost, torn or there, in any mixture",
+        unit: "images",
+        needs: &["root", "mkfs.ext4", "ext4", "a loop device", "/dev/fuse"],
+        gate: 10,
+        night: 10_000,
+        share: 3,
+        run: blocks::ext4,
+    },
+    Rig {
+        name: "blocks-xfs",
+        what: "the same on xfs",
+        unit: "images",
+        needs: &["root", "mkfs.xfs", "xfs", "a loop device", "/dev/fuse"],
+        gate: 10,
+        night: 10_000,
+        share: 3,
+        run: blocks::xfs,
     },
 ];
 

@@ -5,10 +5,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use weir_protocol::model::{StreamMode, StreamName, StreamStatus};
+use weir_protocol::batch::{BatchBuilder, ProducerMark};
+use weir_protocol::model::{ShardId, StreamMode, StreamName, StreamStatus};
+use weir_protocol::wire::error::ErrorCode;
 use weir_protocol::wire::hello::{CORE_ANY, ClientHello};
 use weir_protocol::wire::request::{CreateRequest, Request};
-use weir_protocol::wire::response::{Response, StreamDescription};
+use weir_protocol::wire::response::{AppendOutcome, Response, StreamDescription};
 use weir_protocol::wire::session::ClientSession;
 
 use crate::judge::STREAM;
@@ -79,18 +81,23 @@ fn described(address: SocketAddr, request: &Request<'_>) -> Result<StreamDescrip
     })?
 }
 
-fn name() -> Result<StreamName> {
-    StreamName::new(STREAM).context("the rigs' stream has a legal name")
+fn name_of(name: &str) -> Result<StreamName> {
+    StreamName::new(name).with_context(|| format!("not a stream's name: {name}"))
 }
 
 pub(crate) fn describe(address: SocketAddr) -> Result<StreamDescription> {
-    described(address, &Request::Describe(name()?))
+    described(address, &Request::Describe(name_of(STREAM)?))
 }
 
 /// Creates the rigs' stream and waits until it is ACTIVE.
 pub(crate) fn create(address: SocketAddr, shards: u32) -> Result<()> {
+    create_named(address, STREAM, shards)
+}
+
+/// Creates another stream and waits until it is ACTIVE.
+pub(crate) fn create_named(address: SocketAddr, name: &str, shards: u32) -> Result<()> {
     let request = Request::Create(CreateRequest {
-        name: name()?,
+        name: name_of(name)?,
         shards,
         mode: StreamMode::OnDemand,
         retention_ms: None,
@@ -102,7 +109,56 @@ pub(crate) fn create(address: SocketAddr, shards: u32) -> Result<()> {
         if Instant::now() > until {
             bail!("the stream does not become ACTIVE");
         }
-        stream = describe(address)?;
+        stream = described(address, &Request::Describe(name_of(name)?))?;
+    }
+    Ok(())
+}
+
+/// Deletes a stream.
+pub(crate) fn delete(address: SocketAddr, name: &str) -> Result<()> {
+    let mut wire = Wire::connect(address, CORE_ANY)?;
+    wire.ask(&Request::Delete(name_of(name)?), ())?;
+    wire.answer(|(), response| match response {
+        Response::Deleted => Ok(()),
+        other => bail!("not deleted: {other:?}"),
+    })?
+}
+
+/// How a stream is; `None` if there is none.
+pub(crate) fn status(address: SocketAddr, name: &str) -> Result<Option<StreamStatus>> {
+    let mut wire = Wire::connect(address, CORE_ANY)?;
+    wire.ask(&Request::Describe(name_of(name)?), ())?;
+    wire.answer(|(), response| match response {
+        Response::Stream(stream) => Ok(Some(stream.status)),
+        Response::Error(wrong) if wrong.code == ErrorCode::StreamNotFound => Ok(None),
+        other => bail!("not a description: {other:?}"),
+    })?
+}
+
+/// Appends records to a stream's first shard until it was given so many bytes; each is acknowledged.
+pub(crate) fn fill(address: SocketAddr, name: &str, bytes: usize) -> Result<()> {
+    const DATA_BYTES: usize = 64 << 10;
+    let stream = described(address, &Request::Describe(name_of(name)?))?;
+    let shard = stream.shards.first().context("no shard")?;
+    let mut wire = Wire::connect(address, shard.core)?;
+    let id = ShardId::new(stream.id, shard.index);
+    for _ in 0..bytes.div_ceil(DATA_BYTES) {
+        let mut batch = Vec::new();
+        let mut builder =
+            BatchBuilder::new(&mut batch, id, stream.map_version, ProducerMark::default());
+        let pushed = builder.push_with("key", DATA_BYTES, |room| room.fill(b'x'));
+        pushed.expect("a rig's batch fits");
+        builder.finish();
+        let (count, batches) = (1, &batch[..]);
+        wire.ask(&Request::Append { count, batches }, ())?;
+        wire.answer(|(), response| match response {
+            Response::Appended(outcomes)
+                if matches!(outcomes[..], [AppendOutcome::Stored { .. }]) =>
+            {
+                Ok(())
+            }
+            other => bail!("not stored: {other:?}"),
+        })??;
     }
     Ok(())
 }

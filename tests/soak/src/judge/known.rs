@@ -115,3 +115,24 @@ impl Known {
 fn hex(word: Option<&str>) -> Result<u64> {
     Ok(u64::from_str_radix(word.context("a word is missing")?, 16)?)
 }
+
+#[cfg(test)]
+mod proofs {
+    use std::io::Write as _;
+
+    use super::Known;
+
+    #[test]
+    fn what_was_acknowledged_later_was_not_promised() {
+        let mut ledger = tempfile::NamedTempFile::new().unwrap();
+        let lines = "sent a 0 1:2\nsent b 0 1:3\nstored a 49 5\nstored b 50 6\n";
+        ledger.write_all(lines.as_bytes()).unwrap();
+        for (until, promised) in [(4, [false; 2]), (5, [true, false]), (6, [true; 2])] {
+            let mut known = Known::default();
+            known.take_in(ledger.path(), until).unwrap();
+            assert_eq!([0xa, 0xb].map(|at| known.batches[&at].promised), promised);
+            // What came later was sent all the same: to find it is no wrong.
+            assert_eq!(known.records.len(), 2);
+        }
+    }
+}

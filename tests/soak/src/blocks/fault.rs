@@ -1,0 +1,125 @@
+//! What the disk does wrong on purpose, and how often it did.
+
+use std::time::Duration;
+
+/// What fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Writes,
+    Flushes,
+    /// Writes that begin with a commit frame of this log.
+    Frames(u32),
+}
+
+/// How the disk misbehaves; not at all at first.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    fails: Option<(What, u64)>,
+    /// Bytes per second; none is no limit.
+    rate: Option<u64>,
+    /// Every flush takes that long.
+    flush: Duration,
+    /// The next flush takes that long.
+    stall: Duration,
+    hits: u64,
+}
+
+impl Faults {
+    fn fails(&mut self, hit: impl Fn(What) -> bool) -> bool {
+        match &mut self.fails {
+            Some((what, left)) if *left > 0 && hit(*what) => {
+                *left -= 1;
+                self.hits += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether this write fails, and how long it takes.
+    pub(super) fn write(&mut self, data: &[u8]) -> (bool, Duration) {
+        let log = data.get(20..24).filter(|_| data.starts_with(b"WRF1"));
+        let fails = self.fails(|what| match what {
+            What::Writes => true,
+            What::Flushes => false,
+            What::Frames(of) => log == Some(&of.to_le_bytes()[..]),
+        });
+        let takes = self.rate.map_or(Duration::ZERO, |rate| {
+            Duration::from_secs_f64(data.len() as f64 / rate as f64)
+        });
+        (fails, takes)
+    }
+
+    /// Whether this flush fails, and how long it takes.
+    pub(super) fn flush(&mut self) -> (bool, Duration) {
+        let fails = self.fails(|what| what == What::Flushes);
+        let stall = std::mem::take(&mut self.stall);
+        self.hits += u64::from(!stall.is_zero());
+        (fails, stall.max(self.flush))
+    }
+
+    /// "fail writes 1", "fail flushes 3", "fail frames 0 9", "rate 2000000" (bytes per second),
+    /// "flush 500" (us, each), "stall 5000" (ms, the next), "heal": answered with how many faults there were so far.
+    pub(super) fn obey(&mut self, line: &str) -> String {
+        let words: Vec<&str> = line.split(' ').collect();
+        let number = |word: &str| word.parse::<u64>().ok();
+        let understood = match words[..] {
+            ["fail", "writes", times] => number(times).map(|times| {
+                self.fails = Some((What::Writes, times));
+            }),
+            ["fail", "flushes", times] => number(times).map(|times| {
+                self.fails = Some((What::Flushes, times));
+            }),
+            ["fail", "frames", log, times] => number(log).zip(number(times)).map(|(log, times)| {
+                self.fails = Some((What::Frames(log as u32), times));
+            }),
+            ["rate", rate] => number(rate).map(|rate| self.rate = Some(rate.max(1))),
+            ["flush", us] => number(us).map(|us| self.flush = Duration::from_micros(us)),
+            ["stall", ms] => number(ms).map(|ms| self.stall = Duration::from_millis(ms)),
+            ["heal"] => {
+                *self = Self {
+                    hits: self.hits,
+                    ..Self::default()
+                };
+                Some(())
+            }
+            _ => None,
+        };
+        match understood {
+            Some(()) => format!("ok {}", self.hits),
+            None => format!("not understood: {line}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod proofs {
+    use super::Faults;
+
+    #[test]
+    fn it_fails_what_it_is_told_and_as_often() {
+        let mut faults = Faults::default();
+        let mut frame = [0; 512];
+        frame[..4].copy_from_slice(b"WRF1");
+        frame[20] = 3;
+        assert_eq!(faults.obey("fail frames 3 2"), "ok 0");
+        assert!(!faults.write(&[0; 512]).0);
+        assert!(faults.write(&frame).0);
+        frame[20] = 2;
+        assert!(!faults.write(&frame).0);
+        frame[20] = 3;
+        assert!(faults.write(&frame).0);
+        assert!(!faults.write(&frame).0);
+        assert!(!faults.flush().0);
+        assert_eq!(faults.obey("fail flushes 1"), "ok 2");
+        assert!(faults.flush().0);
+        assert_eq!(faults.obey("stall 40"), "ok 3");
+        assert_eq!(faults.flush().1.as_millis(), 40);
+        assert_eq!(faults.flush().1.as_millis(), 0);
+        assert_eq!(faults.obey("rate 1024"), "ok 4");
+        assert_eq!(faults.write(&frame).1.as_millis(), 500);
+        assert_eq!(faults.obey("heal"), "ok 4");
+        assert_eq!(faults.write(&frame).1.as_millis(), 0);
+        assert_eq!(faults.obey("fail"), "not understood: fail");
+    }
+}

@@ -1,0 +1,165 @@
+//! Crash images of one recording: made, mounted, recovered, judged.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use weir_protocol::model::StreamStatus;
+
+use super::record::{self, Recording};
+use super::replay::{Fate, Replay};
+use crate::chance::{Chance, mix};
+use crate::disk::{self, Mounted};
+use crate::judge::Hearing;
+use crate::rig::Order;
+use crate::server::{Place, Ports, Server};
+use crate::wire;
+
+/// What the images of one recording came to.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Tally {
+    pub(super) images: u64,
+    pub(super) records: u64,
+    pub(super) unpromised: u64,
+    pub(super) kept: u64,
+    pub(super) lost: u64,
+}
+
+/// One image: when the power goes, and what of the unflushed stays is drawn from `chance`.
+struct Cut {
+    index: u64,
+    moment: u64,
+    chance: Chance,
+}
+
+/// How a disk may lie, to prove the rig.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Disk {
+    Honest,
+    /// It answers flushes without doing them, from somewhere in the first half on.
+    Lies,
+}
+
+fn cuts(
+    recording: &Recording,
+    replay: &Replay,
+    indexes: impl Iterator<Item = u64>,
+) -> Result<Vec<Cut>> {
+    let loose = replay.loose_sectors()?;
+    let draw = |index| {
+        let mut chance = Chance::new(mix(recording.seed) ^ mix(index));
+        let mut moment = chance.between(recording.from, recording.to);
+        match chance.between(0, 3) {
+            // Right behind a flush: what was just promised is the last to be written.
+            0 => moment = replay.behind_flush(moment).min(recording.to),
+            1 => {}
+            // Where much was not flushed: of eight moments the worst.
+            _ => {
+                for _ in 1..8 {
+                    let other = chance.between(recording.from, recording.to);
+                    if loose[other as usize] > loose[moment as usize] {
+                        moment = other;
+                    }
+                }
+            }
+        }
+        Cut {
+            index,
+            moment,
+            chance,
+        }
+    };
+    let mut cuts: Vec<Cut> = indexes.map(draw).collect();
+    cuts.sort_by_key(|cut| cut.moment);
+    Ok(cuts)
+}
+
+/// Makes and judges some images of the recording in `folder`, in the order of their moments.
+pub(super) fn judge_all(
+    folder: &Path,
+    indexes: impl Iterator<Item = u64>,
+    order: &Order,
+    disk: Disk,
+) -> Result<Tally> {
+    let recording = Recording::load(folder)?;
+    let (durable, copy) = (folder.join("durable"), folder.join("copy"));
+    disk::copy(&record::base(folder), &durable)?;
+    let mut replay = Replay::open(folder, &durable)?;
+    let mut tally = Tally::default();
+    for mut cut in cuts(&recording, &replay, indexes)? {
+        if order.is_over() {
+            break;
+        }
+        let flushed = match disk {
+            Disk::Honest => cut.moment,
+            Disk::Lies => recording.from + (cut.moment - recording.from) / 3,
+        };
+        let about = format!("image {} at moment {}", cut.index, cut.moment);
+        replay.advance(flushed).with_context(|| about.clone())?;
+        disk::copy(&durable, &copy)?;
+        let fate = match disk {
+            Disk::Honest => replay.crash(&copy, &mut cut.chance)?,
+            Disk::Lies => Fate::default(),
+        };
+        let cores = cut.chance.between(1, 2);
+        let verdict = judge(folder, &copy, &recording, cut.moment, cores);
+        let (records, unpromised) = verdict.with_context(|| {
+            format!(
+                "{about}, {} loose sectors kept, {} lost",
+                fate.kept, fate.lost
+            )
+        })?;
+        tally.images += 1;
+        tally.records += records;
+        tally.unpromised += unpromised;
+        tally.kept += fate.kept;
+        tally.lost += fate.lost;
+    }
+    Ok(tally)
+}
+
+/// The file system recovers, then the server; then nothing that was promised by `moment` is missing.
+fn judge(
+    folder: &Path,
+    image: &Path,
+    recording: &Recording,
+    moment: u64,
+    cores: u64,
+) -> Result<(u64, u64)> {
+    let at = folder.join("judged");
+    let mounted = Mounted::mount(image, &at, &recording.kind)?;
+    let place = Place {
+        data: at.join("data"),
+        log: folder.join("judged.log"),
+    };
+    let (server, ports) = Server::start(&place, cores)?;
+    let mut judge = Hearing::open(&record::ledger(folder), Some(moment))?;
+    let verdict = judge.check(ports.http, false)?;
+    drop(judge);
+    check_passing(recording, moment, ports)?;
+    // What was recovered can be written.
+    wire::create_named(ports.wire, "afterwards", 1)?;
+    wire::fill(ports.wire, "afterwards", 1)?;
+    server.kill()?;
+    mounted.unmount()?;
+    Ok((verdict.records, verdict.unpromised))
+}
+
+fn check_passing(recording: &Recording, moment: u64, ports: Ports) -> Result<()> {
+    for stream in &recording.passing {
+        let found = wire::status(ports.wire, &stream.name)?;
+        let name = &stream.name;
+        match stream.deleted {
+            Some((_, gone)) if gone <= moment => ensure!(
+                matches!(found, None | Some(StreamStatus::Deleting)),
+                "stream {name} was deleted and is {found:?}"
+            ),
+            Some((asked, _)) if asked <= moment => {}
+            _ if stream.created <= moment => ensure!(
+                found == Some(StreamStatus::Active),
+                "lost: stream {name} was created and is {found:?}"
+            ),
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! One recording: a server under load on a recorded disk, killed and started again.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::device::Device;
+use super::journal;
+use crate::chance::{Chance, mix};
+use crate::disk::{self, Mounted};
+use crate::load::{Load, Moment, Plan};
+use crate::server::{Place, Server};
+use crate::wire;
+
+const LIVES: u64 = 3;
+const SHARDS: u32 = 4;
+/// Bytes per second of each connection: a segment of these servers is full after a second or two.
+const RATE: u64 = 2_000_000;
+/// Bytes that a passing stream gets, so that it leaves segments half dead.
+const PASSING_BYTES: usize = 3 << 20;
+
+/// What a flush takes.
+const FLUSH_US: u64 = 1_000;
+
+/// What is to be known of a recording beside its journal and its ledger.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Recording {
+    pub(super) kind: String,
+    pub(super) seed: u64,
+    /// The moments between which the rigs' stream was there.
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) passing: Vec<Passing>,
+    pub(super) acknowledged: u64,
+}
+
+/// A stream that comes, and may go, while others are written: moments of what the server answered.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Passing {
+    pub(super) name: String,
+    pub(super) created: u64,
+    /// Before the deletion was asked for, and after it was answered.
+    pub(super) deleted: Option<(u64, u64)>,
+}
+
+/// Where a recording's ledger is.
+pub(super) fn ledger(folder: &Path) -> PathBuf {
+    folder.join("ledger")
+}
+
+/// Where the disk is as it was before the recording.
+pub(super) fn base(folder: &Path) -> PathBuf {
+    folder.join("base")
+}
+
+impl Recording {
+    /// Makes one in `folder`. `early` plants a server that acknowledges before it flushes.
+    pub(super) fn make(folder: &Path, kind: &str, seed: u64, early: bool) -> Result<Self> {
+        let (disk, at) = (folder.join("device"), folder.join("recorded"));
+        std::fs::write(ledger(folder), "")?;
+        disk::make(&base(folder), kind)?;
+        disk::copy(&base(folder), &folder.join(super::fuse::NAME))?;
+        let mut device = Device::start(folder, &disk, true)?;
+        // While a slow flush is under way, writes pile up behind it: those that a cut may tear.
+        device.tell(&format!("flush {FLUSH_US}"))?;
+        let mounted = Mounted::mount(&device.image(), &at, kind)?;
+        let mut session = Session {
+            place: Place {
+                data: at.join("data"),
+                log: folder.join("server.log"),
+            },
+            ledger: ledger(folder),
+            journal: Arc::new(File::open(folder.join("journal"))?),
+            chance: Chance::new(mix(seed)),
+            early,
+            recording: Self {
+                kind: kind.to_owned(),
+                seed,
+                from: 0,
+                to: 0,
+                passing: Vec::new(),
+                acknowledged: 0,
+            },
+        };
+        for life in 0..LIVES {
+            session.live(life).with_context(|| format!("life {life}"))?;
+        }
+        session.recording.to = journal::moment(&session.journal)?;
+        mounted.unmount()?;
+        device.stop()?;
+        let text = serde_json::to_string_pretty(&session.recording)?;
+        std::fs::write(folder.join("recording"), text)?;
+        Ok(session.recording)
+    }
+
+    /// The one that was made in `folder`.
+    pub(super) fn load(folder: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(folder.join("recording"));
+        Ok(serde_json::from_str(&text.context("no recording")?)?)
+    }
+}
+
+struct Session {
+    place: Place,
+    ledger: PathBuf,
+    journal: Arc<File>,
+    chance: Chance,
+    early: bool,
+    recording: Recording,
+}
+
+impl Session {
+    fn live(&mut self, life: u64) -> Result<()> {
+        let cores = self.chance.between(1, 2);
+        if life > 0 && self.chance.one_in(2) {
+            let starting = Server::spawn(&self.place, cores)?;
+            thread::sleep(Duration::from_millis(self.chance.between(1, 100)));
+            starting.kill()?;
+        }
+        let (server, ports) = Server::start(&self.place, cores)?;
+        if life == 0 {
+            wire::create(ports.wire, SHARDS)?;
+            self.recording.from = journal::moment(&self.journal)?;
+        }
+        let load = Load::start(&Plan {
+            address: ports.wire,
+            ledger: self.ledger.clone(),
+            life,
+            seed: self.recording.seed,
+            rate: RATE,
+            moment: Moment::of(Arc::clone(&self.journal)),
+            early: self.early,
+        })?;
+        load.began()?;
+        let name = format!("passing-{life}");
+        wire::create_named(ports.wire, &name, 1)?;
+        let created = journal::moment(&self.journal)?;
+        wire::fill(ports.wire, &name, PASSING_BYTES)?;
+        // The last one stays; the one before goes while its server is about to.
+        let doomed = journal::moment(&self.journal)?;
+        let mut deleted = None;
+        if life + 1 < LIVES {
+            wire::delete(ports.wire, &name)?;
+            deleted = Some((doomed, journal::moment(&self.journal)?));
+        }
+        self.recording.passing.push(Passing {
+            name,
+            created,
+            deleted,
+        });
+        thread::sleep(Duration::from_millis(self.chance.between(50, 600)));
+        server.kill()?;
+        self.recording.acknowledged += load.join()?.acknowledged;
+        Ok(())
+    }
+}
