@@ -1,7 +1,7 @@
 //! Load whose every record is in the ledger before it is sent, and every answer after it came.
 //!
 //! The ledger is lines of text: "sent SERIAL SHARD KEY:DATA ..." with a pair of hashes for each
-//! record, and "stored SERIAL NUMBER MOMENT".
+//! record, "stored SERIAL NUMBER MOMENT", and "held SERIAL" of what a network kept from the server.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -127,13 +127,13 @@ impl Load {
 }
 
 /// Lines on their way into the ledger; whole lines only, since several threads add to one file.
-struct Ledger {
+pub(crate) struct Ledger {
     file: File,
-    lines: String,
+    pub(crate) lines: String,
 }
 
 impl Ledger {
-    fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = File::options().create(true).append(true).open(path)?;
         Ok(Self {
             file,
@@ -141,7 +141,7 @@ impl Ledger {
         })
     }
 
-    fn flush(&mut self, above: usize) -> io::Result<()> {
+    pub(crate) fn flush(&mut self, above: usize) -> io::Result<()> {
         if self.lines.len() > above {
             self.file.write_all(self.lines.as_bytes())?;
             self.lines.clear();
@@ -251,7 +251,7 @@ impl Writer {
 }
 
 /// Bytes that no other record has.
-fn content(serial: u64, place: u64, bytes: u64) -> Vec<u8> {
+pub(crate) fn content(serial: u64, place: u64, bytes: u64) -> Vec<u8> {
     let mut data = Vec::with_capacity(bytes as usize + 8);
     data.extend_from_slice(&serial.to_le_bytes());
     data.extend_from_slice(&place.to_le_bytes());

@@ -5,6 +5,7 @@
     reason = "rigs watch the server from outside, with clocks and threads of their own"
 )]
 
+mod admin;
 mod blocks;
 mod chance;
 mod cut;
@@ -15,6 +16,8 @@ mod judge;
 mod kill;
 mod liar;
 mod load;
+mod net;
+mod process;
 mod rig;
 mod server;
 mod sim;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::{blocks, cut, kill, liar, sim};
+use crate::{blocks, cut, kill, liar, net, sim};
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -130,6 +130,16 @@ pub(crate) const RIGS: &[Rig] = &[
         night: 10_000,
         share: 3,
         run: blocks::xfs,
+    },
+    Rig {
+        name: "net",
+        what: "a network that splits, delays, stalls, cuts and loses between clients and server, on all ports",
+        unit: "connections",
+        needs: &[],
+        gate: 180,
+        night: 20_000,
+        share: 4,
+        run: net::run,
     },
 ];
 

@@ -33,6 +33,7 @@ pub(crate) struct Server {
 pub(crate) struct Ports {
     pub(crate) http: SocketAddr,
     pub(crate) wire: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
 impl Server {
@@ -89,6 +90,7 @@ impl Server {
                 let ports = Ports {
                     http: port("kinesis=http://")?,
                     wire: port("binary=")?,
+                    admin: port("admin=http://")?,
                 };
                 Ok((server, ports))
             }
@@ -103,6 +105,10 @@ impl Server {
                 )
             }
         }
+    }
+
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGKILL, and waits until nothing of it is left.

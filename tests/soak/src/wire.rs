@@ -23,6 +23,7 @@ pub(crate) struct Wire<T = ()> {
     socket: TcpStream,
     session: ClientSession<T>,
     received: Vec<u8>,
+    sent: u64,
 }
 
 impl<T> Wire<T> {
@@ -35,6 +36,7 @@ impl<T> Wire<T> {
             socket,
             session: ClientSession::new(ClientHello::new(core)),
             received: vec![0; 64 << 10],
+            sent: 0,
         };
         wire.send()?;
         Ok(wire)
@@ -44,12 +46,18 @@ impl<T> Wire<T> {
         self.socket.write_all(self.session.outgoing())?;
         let count = self.session.outgoing().len();
         self.session.sent(count);
+        self.sent += count as u64;
         Ok(())
     }
 
     pub(crate) fn ask(&mut self, request: &Request<'_>, token: T) -> io::Result<()> {
         self.session.request(request, token);
         self.send()
+    }
+
+    /// Bytes given to the connection so far.
+    pub(crate) fn sent_bytes(&self) -> u64 {
+        self.sent
     }
 
     pub(crate) fn in_flight(&self) -> usize {

@@ -23,6 +23,8 @@ pub(super) struct Batch {
     pub(super) records: u32,
     /// It was acknowledged, or read before: it must be there.
     pub(super) promised: bool,
+    /// Its last byte never reached the server: it must not be there.
+    pub(super) held: bool,
     /// The number of its first record, once anybody was told or found it.
     pub(super) number: Option<String>,
 }
@@ -79,6 +81,7 @@ impl Known {
                     shard,
                     records,
                     promised: false,
+                    held: false,
                     number: None,
                 };
                 self.batches.insert(serial, batch);
@@ -89,6 +92,10 @@ impl Known {
                 if at <= until {
                     return self.promise(serial, number);
                 }
+            }
+            Some("held") => {
+                let batch = self.batches.get_mut(&serial).context("never sent")?;
+                batch.held = true;
             }
             _ => bail!("an unknown line"),
         }

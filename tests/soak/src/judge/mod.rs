@@ -174,6 +174,11 @@ impl Shard {
             .batches
             .get_mut(&sent.serial)
             .context("no such batch")?;
+        ensure!(
+            !batch.held,
+            "a partial frame was appended: the last byte of batch {:x} never reached the server",
+            sent.serial
+        );
         ensure!(batch.shard == shard, "it was sent to shard {}", batch.shard);
         let key = hash(record.partition_key.as_bytes());
         ensure!(

@@ -1,0 +1,48 @@
+//! What the kernel says of the server's process: its sockets and its memory.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// Between two looks at what no event tells.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Sockets that a process has open.
+pub(crate) fn sockets(id: u32) -> Result<u64> {
+    let mut count = 0;
+    for entry in std::fs::read_dir(format!("/proc/{id}/fd"))? {
+        // One that is gone by now is none.
+        let target = std::fs::read_link(entry?.path()).unwrap_or_default();
+        count += u64::from(
+            target
+                .as_os_str()
+                .as_encoded_bytes()
+                .starts_with(b"socket:"),
+        );
+    }
+    Ok(count)
+}
+
+/// Bytes that a process has for itself; mapped files are the kernel's, which takes them back.
+pub(crate) fn memory(id: u32) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let number = line.and_then(|line| line.trim().strip_suffix("kB"));
+    let kibibytes: u64 = number.context("no RssAnon")?.trim().parse()?;
+    Ok(kibibytes << 10)
+}
+
+/// Looks again and again until `look` says that all is well, or says for `patience` what is not.
+pub(crate) fn until(
+    patience: Duration,
+    mut look: impl FnMut() -> Result<Option<String>>,
+) -> Result<()> {
+    let late = Instant::now() + patience;
+    while let Some(wrong) = look()? {
+        if Instant::now() > late {
+            bail!("after {patience:?} still: {wrong}");
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
+}
