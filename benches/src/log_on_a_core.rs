@@ -142,6 +142,7 @@ async fn serve(reactor: CoreReactor, options: LogOptions, mut jobs: Inbox<Job>) 
         adopted: Vec::new(),
         shards: vec![(ShardTip::empty(shard()), retention)],
         elsewhere: Vec::new(),
+        given_up: Vec::new(),
     };
     let ledger = Rc::new(NoLedger);
     let log = Log::open(reactor.clone(), identity, settings, parts, ledger).await;

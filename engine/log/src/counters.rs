@@ -46,4 +46,6 @@ pub struct LogCounters {
     pub disk_bytes: u64,
     /// Bytes of frames in memory, now.
     pub tail_bytes: u64,
+    /// What an operator gave up, now: ranges of the shards homed here, and whole segments.
+    pub given_up: u64,
 }

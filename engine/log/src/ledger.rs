@@ -16,6 +16,11 @@ pub struct LedgerState {
     pub known_generation: u64,
     /// Generations of the sealed segments that count.
     pub segments: Vec<u64>,
+    /// Generations that an operator gave up: they count no more, and whatever file holds one stays
+    /// as it is.
+    pub set_aside: Vec<u64>,
+    /// Generations of log segments whose footer is to be made anew, if it does not verify.
+    pub made_anew: Vec<u64>,
 }
 
 impl LedgerState {

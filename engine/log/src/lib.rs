@@ -21,6 +21,7 @@ mod fault;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod given_up;
 mod ledger;
 mod log;
 mod open;
@@ -40,6 +41,7 @@ pub use append::Appended;
 pub use counters::LogCounters;
 pub use discipline::{Discipline, Sound};
 pub use error::{AppendError, LedgerFailed, LogFailed, OpenError, ReadError, RecoveryError};
+pub use given_up::GivenUp;
 pub use ledger::{Ledger, LedgerChange, LedgerState};
 pub use log::{Log, LogState};
 pub use open::{LogParts, LogSeed};

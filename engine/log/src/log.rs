@@ -19,6 +19,7 @@ use crate::counters::LogCounters;
 use crate::discipline::{Discipline, Sound};
 use crate::error::LogFailed;
 use crate::expire::Share;
+use crate::given_up::GivenUpRanges;
 use crate::ledger::Ledger;
 use crate::pool::Pool;
 use crate::sealed::SealedList;
@@ -161,6 +162,10 @@ pub(crate) struct State<R: Reactor> {
     pub(crate) carried_holes: Vec<(ShardId, Hole)>,
     /// How many holes there are, for the room that footers need.
     pub(crate) hole_count: usize,
+    /// What readers step over.
+    pub(crate) given_up: GivenUpRanges,
+    /// Segments that were given up as a whole.
+    pub(crate) set_aside: usize,
     /// Rises when a segment leaves the unsealed ones or the sealed list changes: a search that saw
     /// it change looks again.
     pub(crate) list_version: u64,
@@ -278,6 +283,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         state.elsewhere.remove(&shard);
         state.carried.retain(|entry| entry.shard != shard);
         state.carried_holes.retain(|(id, _)| *id != shard);
+        state.given_up.forget(shard);
     }
 
     /// Changes how long a shard's records are kept.
@@ -321,6 +327,8 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         let files = state.pool.ready() + state.segments.len() + state.sealed.owned();
         counters.disk_bytes = files as u64 * self.inner.identity.segment_bytes;
         counters.tail_bytes = state.tail.held_bytes() as u64;
+        let ranges = state.shards.keys().map(|id| state.given_up.count(*id));
+        counters.given_up = (ranges.sum::<usize>() + state.set_aside) as u64;
         counters
     }
 }
@@ -379,6 +387,23 @@ impl<R: Reactor> State<R> {
         self.segments
             .back_mut()
             .expect("an open log has an active segment")
+    }
+
+    /// Where a read of a shard from `from` begins: at the oldest record kept, and behind what was
+    /// given up.
+    pub(crate) fn start_of_read(&self, known: &Shard, shard: ShardId, from: Offset) -> Offset {
+        let from = from.max(known.horizon);
+        let behind = self.given_up.step_over(shard, from);
+        // Of a closed shard more may have been given up than it ever held.
+        from.max(behind.min(known.durable_next))
+    }
+
+    /// Where a read of a shard from `from` ends at the latest: at a hole, or where something was
+    /// given up.
+    pub(crate) fn end_of_read(&self, known: &Shard, shard: ShardId, from: Offset) -> Offset {
+        let given_up = self.given_up.next(shard, from);
+        let stops = known.next_hole(from).into_iter().chain(given_up);
+        stops.min().unwrap_or(Offset::MAX)
     }
 
     /// Every hole that a footer must remember, sorted by shard.

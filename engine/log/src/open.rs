@@ -14,6 +14,7 @@ use weir_reactor::{Disk, Reactor};
 use crate::counters::LogCounters;
 use crate::discipline::Discipline;
 use crate::error::OpenError;
+use crate::given_up::{GivenUp, GivenUpRanges};
 use crate::ledger::{Ledger, LedgerChange};
 use crate::log::{Inner, Log, Mode, State};
 use crate::pool::Pool;
@@ -32,6 +33,8 @@ pub struct LogSeed {
     /// Sealed segments that the catalog has not heard of.
     pub(crate) unrecorded: Vec<u64>,
     pub(crate) free_slots: Vec<u32>,
+    /// Slots that hold a segment which was given up: they keep what they hold.
+    pub(crate) set_aside: usize,
     pub(crate) next_slot: u32,
     pub(crate) next_ordinal: u64,
     pub(crate) next_generation: u64,
@@ -49,6 +52,7 @@ impl LogSeed {
             sealed: Vec::new(),
             unrecorded: Vec::new(),
             free_slots: Vec::new(),
+            set_aside: 0,
             next_slot: 0,
             next_ordinal: 1,
             next_generation: 1,
@@ -83,6 +87,8 @@ pub struct LogParts {
     pub shards: Vec<(ShardTip, Retention)>,
     /// Shards that exist and are homed elsewhere: records of any other shard count as dead.
     pub elsewhere: Vec<(ShardId, Retention)>,
+    /// What an operator gave up of any shard, here or elsewhere.
+    pub given_up: Vec<GivenUp>,
 }
 
 impl<R: Reactor, D: Discipline> Log<R, D> {
@@ -100,6 +106,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             adopted,
             shards: tips,
             elsewhere,
+            given_up,
         } = parts;
         let id = seed.log;
         let segment_failed = |e: io::Error| match e.kind() {
@@ -170,6 +177,10 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             .collect();
         let hole_count =
             carried_holes.len() + shards.values().map(|s| s.holes.len()).sum::<usize>();
+        let set_aside = std::iter::once(&seed)
+            .chain(&adopted)
+            .map(|s| s.set_aside)
+            .sum();
         let keep = settings.free_segments_max.max(settings.reserve_segments);
         let log = Self::from_inner(Inner {
             reactor,
@@ -201,6 +212,8 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 waiters: DurableWaiters::default(),
                 carried_holes,
                 hole_count,
+                given_up: GivenUpRanges::new(given_up),
+                set_aside,
                 list_version: 0,
                 expiry: Timestamp::ZERO,
                 deletions: 0,

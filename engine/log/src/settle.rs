@@ -240,7 +240,10 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 (slot.0, slot.1) = (share.next, share.last_arrival);
                 for index in 0..share.batches {
                     let batch = loaded.footer.batch(&share, index);
-                    if batch.next() > horizon && batch.arrival >= cutoff {
+                    let given_up = &state.given_up;
+                    // No reader gets it any more, and it may be what cannot be copied.
+                    let is_given_up = given_up.covers(share.shard, batch.first, batch.next());
+                    if batch.next() > horizon && batch.arrival >= cutoff && !is_given_up {
                         plan.bytes += batch.bytes as usize;
                         plan.batches += 1;
                         slot.2.push(Live { input, batch });

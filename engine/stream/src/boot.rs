@@ -136,6 +136,7 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
                 adopted,
                 shards,
                 elsewhere,
+                given_up: Vec::new(),
             },
             streams: Arc::clone(&streams),
             addresses: addresses.clone(),

@@ -110,6 +110,7 @@ async fn open<D: Discipline>(
         adopted: Vec::new(),
         shards,
         elsewhere: Vec::new(),
+        given_up: Vec::new(),
     };
     let ledger = Rc::new(SimLedger::new(
         reactor.clone(),

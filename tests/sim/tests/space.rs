@@ -39,6 +39,7 @@ async fn open(reactor: &SimReactor, ledger_fails_one_in: u64) -> Log<SimReactor>
         adopted: Vec::new(),
         shards: vec![(ShardTip::empty(shard()), retention)],
         elsewhere: Vec::new(),
+        given_up: Vec::new(),
     };
     let settings = LogSettings {
         frame_bytes: 16 * 1024,

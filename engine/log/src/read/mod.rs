@@ -28,6 +28,16 @@ enum Plan<R: Reactor> {
     Unsealed(Rc<FileOf<R>>, Vec<Wanted>),
     Sealed,
 }
+
+/// What a search of the sealed segments came to.
+enum Sealed<R: Reactor> {
+    Read(ReadBatches<R>),
+    /// Nothing before the next stop.
+    Nothing,
+    /// What was found has expired: the oldest record kept is known now, and lies further on.
+    Expired,
+}
+
 impl<R: Reactor, D: Discipline> Log<R, D> {
     /// Batches of `shard` from the one that holds `from`, or the next one kept, up to about
     /// `bytes_max`, at least one if there is one. Empty at the tip.
@@ -40,6 +50,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         let mut from = from;
         loop {
             let version = self.list_version();
+            from = self.start_of_read(shard, from)?;
             match self.plan(shard, from, bytes_max)? {
                 Plan::Done(batches) => return Ok(batches),
                 Plan::Unsealed(file, wanted) => {
@@ -57,13 +68,23 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 continue;
             }
             match sealed {
-                Some(batches) => return Ok(batches),
-                None => match self.skip_to_unsealed(shard, from)? {
+                Sealed::Read(batches) => return Ok(batches),
+                Sealed::Expired => {}
+                Sealed::Nothing => match self.skip_to_unsealed(shard, from)? {
                     Some(later) if later > from => from = later,
                     _ => return self.empty_at_tip(shard, from),
                 },
             }
         }
+    }
+
+    fn start_of_read(&self, shard: ShardId, from: Offset) -> Result<Offset, ReadError> {
+        let state = self.inner.state.borrow();
+        let known = state
+            .shards
+            .get(&shard)
+            .ok_or(ReadError::ShardNotFound { shard })?;
+        Ok(state.start_of_read(known, shard, from))
     }
 
     fn list_version(&self) -> u64 {
@@ -84,7 +105,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
     }
 
     /// Where the shard goes on behind `from` when no sealed segment does: at its unsealed batches, or
-    /// at a hole, which must not be stepped over in silence.
+    /// at a hole, which must not be stepped over in silence, or at what was given up.
     fn skip_to_unsealed(&self, shard: ShardId, from: Offset) -> Result<Option<Offset>, ReadError> {
         let state = self.inner.state.borrow();
         let known = state
@@ -96,10 +117,12 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             .front()
             .map(|e| e.first)
             .filter(|first| *first > from);
-        Ok(known.next_hole(from).into_iter().chain(unsealed).min())
+        let end = Some(state.end_of_read(known, shard, from)).filter(|end| *end < Offset::MAX);
+        Ok(end.into_iter().chain(unsealed).min())
     }
 
-    /// Answers from memory if that is possible, else says where to look.
+    /// Answers from memory if that is possible, else says where to look. `from` is where the read
+    /// begins.
     fn plan(&self, shard: ShardId, from: Offset, bytes_max: usize) -> Result<Plan<R>, ReadError> {
         let mut state = self.inner.state.borrow_mut();
         let state = &mut *state;
@@ -108,7 +131,6 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             .shards
             .get(&shard)
             .ok_or(ReadError::ShardNotFound { shard })?;
-        let from = from.max(known.horizon);
         if let Some(hole) = known.hole_at(from) {
             let what = format!("records up to offset {} are missing", hole.until);
             return Err(ReadError::Damaged {
@@ -117,7 +139,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 what,
             });
         }
-        let end = known.next_hole(from).unwrap_or(Offset::MAX);
+        let end = state.end_of_read(known, shard, from);
         if from >= known.durable_next {
             return Ok(Plan::Done(ReadBatches::new(from, known.durable_next)));
         }
@@ -179,42 +201,37 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         }
     }
 
-    /// Batches of sealed segments; `None` when none of them holds anything from `from` on.
+    /// Batches of sealed segments from where a read begins.
     async fn read_sealed(
         &self,
         shard: ShardId,
         from: Offset,
         bytes_max: usize,
-    ) -> Result<Option<ReadBatches<R>>, ReadError> {
-        let (from, cutoff, end) = {
+    ) -> Result<Sealed<R>, ReadError> {
+        let (cutoff, end) = {
             let state = self.inner.state.borrow();
             let known = state
                 .shards
                 .get(&shard)
                 .ok_or(ReadError::ShardNotFound { shard })?;
-            let from = from.max(known.horizon);
-            (
-                from,
-                state.cutoff(shard),
-                known.next_hole(from).unwrap_or(Offset::MAX),
-            )
+            (state.cutoff(shard), state.end_of_read(known, shard, from))
         };
-        let Some(mut found) = self.locate(shard, from).await? else {
-            return Ok(None);
+        let Some(found) = self.locate(shard, from).await? else {
+            return Ok(Sealed::Nothing);
         };
         let first = found.loaded.footer.batch(&found.shard, found.index);
         if first.arrival < cutoff {
             // Expired: go on at the first record that is not, and remember it.
             let horizon = self.seek(shard, cutoff).await?;
             let Some(horizon) = horizon else {
-                return Ok(None);
+                return Ok(Sealed::Nothing);
             };
             if let Some(known) = self.inner.state.borrow_mut().shards.get_mut(&shard) {
                 known.horizon = known.horizon.max(horizon);
             }
-            match self.locate(shard, horizon.max(from)).await? {
-                Some(later) => found = later,
-                None => return Ok(None),
+            // What lies there, a hole or what was given up, is looked at anew.
+            if self.start_of_read(shard, from)? > from {
+                return Ok(Sealed::Expired);
             }
         }
         let mut wanted: Vec<Wanted> = Vec::new();
@@ -229,12 +246,12 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             wanted.push(Wanted::of_footer(&batch));
         }
         if wanted.is_empty() {
-            return Ok(None);
+            return Ok(Sealed::Nothing);
         }
         let mut out = self.empty(shard, from)?;
         self.read_loaded(shard, &found.loaded, &wanted, &mut out)
             .await?;
-        Ok(Some(out))
+        Ok(Sealed::Read(out))
     }
 
     /// The first kept record that arrived at or after `at`; the tip if there is none.

@@ -70,7 +70,7 @@ pub(crate) fn judge<D: Discipline>(
     let mut torn = false;
     for (segment, scan) in unsealed.iter().zip(scans) {
         let base = segment.base(segment_bytes);
-        let limit = limit_of(segment, base, slots);
+        let limit = limit_of(segment, base, segment_bytes, slots);
         let cut_off = segment.generation < slots.least_generation(segment.ordinal);
         if torn || cut_off || limit.is_some_and(|l| l <= base) {
             judged.dropped_frames += scan.frames.len();
@@ -190,12 +190,19 @@ fn durable_mark(unsealed: &[Unsealed], scans: &[Scan], slots: &Slots) -> Positio
 }
 
 /// Where a segment is known to end: by its trailer, or by the header of the next one.
-fn limit_of(segment: &Unsealed, base: Position, slots: &Slots) -> Option<Position> {
+fn limit_of(
+    segment: &Unsealed,
+    base: Position,
+    segment_bytes: u64,
+    slots: &Slots,
+) -> Option<Position> {
     let next = slots
         .previous_ends
         .iter()
         .find(|(ordinal, _)| *ordinal > segment.ordinal);
     let by_next = next.map(|(_, end)| *end).filter(|end| end.0 > 0);
+    // Behind this segment's last byte: it speaks of one that was given up and is not looked at.
+    let by_next = by_next.filter(|end| end.0 <= base.0 + segment_bytes);
     // The next segment's header speaks of its direct predecessor; one in between is void.
     by_next
         .map(|end| if end < base { base } else { end })

@@ -11,7 +11,7 @@ use super::{Recovery, base_of};
 use crate::error::RecoveryError;
 use crate::ledger::LedgerState;
 use crate::open::LogSeed;
-use crate::sealed::SealedSegment;
+use crate::sealed::{SealedSegment, read_footer};
 use crate::segment::{
     SegmentHeader, SegmentKind, TRAILER_BYTES, Trailer, log_folder, slot_number, slot_path,
 };
@@ -57,6 +57,8 @@ pub(crate) struct Slots {
     pub(crate) sealed: Vec<Found>,
     pub(crate) unsealed: Vec<Unsealed>,
     pub(crate) free: Vec<u32>,
+    /// Slots that hold a segment which was given up.
+    pub(crate) set_aside: usize,
     pub(crate) end: Position,
     next_slot: u32,
     generation_max: u64,
@@ -75,6 +77,11 @@ impl Slots {
             .collect();
         all.sort_by_key(|(segment, settled)| (std::cmp::Reverse(segment.ordinal), *settled));
         all
+    }
+
+    pub(crate) fn note_set_aside(&mut self, generation: u64) {
+        self.set_aside += 1;
+        self.generation_max = self.generation_max.max(generation);
     }
 
     /// The newest segment was sealed by a clean stop; or there is none.
@@ -145,6 +152,7 @@ impl Slots {
                 .collect(),
             sealed: self.sealed.into_iter().map(|f| f.segment).collect(),
             free_slots: self.free,
+            set_aside: self.set_aside,
             next_slot: self.next_slot,
             next_ordinal: self.ordinal_max + 1,
             next_generation: self.generation_max + 1,
@@ -176,10 +184,12 @@ impl<R: Reactor> Recovery<'_, R> {
             if entry.bytes == self.identity.segment_bytes {
                 self.look_at(number, ledger, &mut slots).await?;
             } else {
-                self.remove_half_made(number, entry.bytes).await?;
+                self.remove_half_made(number, entry.bytes, ledger, &mut slots)
+                    .await?;
             }
         }
         self.check_none_is_missing(ledger, &slots)?;
+        self.make_anew(ledger, &mut slots).await?;
         slots.unsealed.sort_by_key(|u| u.ordinal);
         slots.previous_ends.sort_by_key(|(ordinal, _)| *ordinal);
         slots.end = slots.sealed_end();
@@ -205,14 +215,48 @@ impl<R: Reactor> Recovery<'_, R> {
         }
     }
 
+    /// Has segments scanned again whose footer an operator wants made anew.
+    pub(crate) async fn make_anew(
+        &self,
+        ledger: &LedgerState,
+        slots: &mut Slots,
+    ) -> Result<(), RecoveryError> {
+        for generation in &ledger.made_anew {
+            let mut sealed = slots.sealed.iter().filter(|found| !found.is_settled());
+            let Some(found) = sealed.find(|found| found.segment.generation == *generation) else {
+                continue;
+            };
+            let segment = Arc::clone(&found.segment);
+            let path = segment.path();
+            let file = self.open(&path).await?;
+            let trailer = &segment.trailer;
+            let footer = read_footer::<R>(&file, trailer, self.identity.segment_bytes).await;
+            let footer = footer.map_err(|e| self.read_failed(&path, trailer.footer_at, &e))?;
+            if footer.is_none() {
+                slots.unseal(*generation);
+            }
+        }
+        Ok(())
+    }
+
     /// A file that was being made when the server died. It never held anything.
-    async fn remove_half_made(&self, number: u32, bytes: u64) -> Result<(), RecoveryError> {
+    async fn remove_half_made(
+        &self,
+        number: u32,
+        bytes: u64,
+        ledger: &LedgerState,
+        slots: &mut Slots,
+    ) -> Result<(), RecoveryError> {
         let path = slot_path(self.log, number);
         if bytes >= u64::from(BLOCK_BYTES) {
             let file = self.open(&path).await?;
             let head = file.read(0, BLOCK_BYTES as usize).await;
             let head = head.map_err(|e| self.read_failed(&path, 0, &e))?;
-            if SegmentHeader::decode(head.as_ref()).is_some() {
+            if let Some(header) = SegmentHeader::decode(head.as_ref()) {
+                if self.is_set_aside(&header, ledger) {
+                    slots.note_set_aside(header.generation);
+                    return Ok(());
+                }
                 let what = format!(
                     "a segment of {bytes} bytes, expected {}",
                     self.identity.segment_bytes
@@ -247,6 +291,10 @@ impl<R: Reactor> Recovery<'_, R> {
         let tail = tail.map_err(|e| self.read_failed(&path, last, &e))?;
         let header = SegmentHeader::decode(head.as_ref());
         if let Some(header) = &header {
+            if self.is_set_aside(header, ledger) {
+                slots.note_set_aside(header.generation);
+                return Ok(());
+            }
             self.check_origin(&path, header)?;
         }
         let ours = |t: &Trailer| {
@@ -258,6 +306,10 @@ impl<R: Reactor> Recovery<'_, R> {
                 // The header's block is damaged, the trailer names a segment that counts.
                 Some(trailer) if ledger.segments.contains(&trailer.generation) => {
                     self.found_sealed(number, trailer, None, false, slots);
+                    Ok(())
+                }
+                Some(trailer) if ledger.set_aside.contains(&trailer.generation) => {
+                    slots.note_set_aside(trailer.generation);
                     Ok(())
                 }
                 _ => {
@@ -310,6 +362,13 @@ impl<R: Reactor> Recovery<'_, R> {
             SegmentKind::Log => slots.free.push(number),
         }
         Ok(())
+    }
+
+    /// Whether a segment of ours was given up: its file stays as it is.
+    pub(crate) fn is_set_aside(&self, header: &SegmentHeader, ledger: &LedgerState) -> bool {
+        header.folder == self.identity.folder
+            && header.log == self.log
+            && ledger.set_aside.contains(&header.generation)
     }
 
     fn check_origin(&self, path: &str, header: &SegmentHeader) -> Result<(), RecoveryError> {
@@ -387,6 +446,9 @@ impl<R: Reactor> Recovery<'_, R> {
         }
         let newest = self.newest_frame(slot, file).await?;
         match newest {
+            Some((generation, _)) if ledger.set_aside.contains(&generation) => {
+                slots.note_set_aside(generation);
+            }
             Some((generation, position))
                 if generation > ledger.known_generation
                     || ledger.segments.contains(&generation) =>

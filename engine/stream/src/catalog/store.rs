@@ -351,6 +351,7 @@ impl<D: BlockingDisk> Catalog<D> {
         Ok(LedgerState {
             known_generation: known,
             segments,
+            ..LedgerState::default()
         })
     }
 

@@ -84,6 +84,7 @@ pub(super) async fn open(
         adopted: Vec::new(),
         shards: shards().map(|shard| (tip(shard), retention)).collect(),
         elsewhere: Vec::new(),
+        given_up: Vec::new(),
     };
     let settings = LogSettings {
         incarnation,
