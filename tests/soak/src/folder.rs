@@ -1,9 +1,9 @@
 //! Where rigs keep what they write, and what file system that is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
 /// Below the build, on its disk.
@@ -30,4 +30,28 @@ pub(crate) fn filesystem(path: &Path) -> String {
         }
         _ => "unknown".to_owned(),
     }
+}
+
+/// A copy of a folder that nobody writes, holes and times as they are.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
+    let status = Command::new("cp")
+        .args(["-a", "--sparse=always"])
+        .args([from, to])
+        .status()?;
+    ensure!(status.success(), "{} cannot be copied", from.display());
+    Ok(())
+}
+
+/// Every file below a folder.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files(&path)?);
+        } else {
+            found.push(path);
+        }
+    }
+    Ok(found)
 }

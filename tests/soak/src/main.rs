@@ -18,6 +18,7 @@ mod liar;
 mod load;
 mod net;
 mod process;
+mod recovery;
 mod rig;
 mod server;
 mod sim;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::{blocks, cut, kill, liar, net, sim};
+use crate::{blocks, cut, kill, liar, net, recovery, sim};
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -90,6 +90,16 @@ pub(crate) const RIGS: &[Rig] = &[
         night: 1_000,
         share: 4,
         run: kill::run,
+    },
+    Rig {
+        name: "recovery",
+        what: "kill -9 in recovery, again and again: the next one ends where an undisturbed one does",
+        unit: "kills",
+        needs: &[],
+        gate: 100,
+        night: 2_000,
+        share: 2,
+        run: recovery::run,
     },
     Rig {
         name: "cut-ext4",

@@ -107,6 +107,11 @@ impl Server {
         }
     }
 
+    /// Whether it has said that it is ready.
+    pub(crate) fn is_ready(&mut self) -> bool {
+        self.lines.try_recv().is_ok()
+    }
+
     pub(crate) fn process_id(&self) -> u32 {
         self.child.id()
     }

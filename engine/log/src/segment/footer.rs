@@ -199,7 +199,8 @@ impl Footer {
         (end <= segment_bytes && trailer.footer_at.is_multiple_of(4096)).then_some(length)
     }
 
-    /// Verifies a footer's bytes against its trailer.
+    /// Verifies a footer's bytes against its trailer, and that what they say is possible: a true
+    /// checksum over impossible numbers is no disk's doing, and still no reason to stop the process.
     pub(crate) fn decode(trailer: &Trailer, bytes: Vec<u8>) -> Option<Self> {
         let (shards, batches, holes) = (
             trailer.shards as usize,
@@ -207,11 +208,56 @@ impl Footer {
             trailer.holes as usize,
         );
         let whole = bytes.len() == footer_bytes(shards, batches, holes);
-        (whole && checksum::crc(&bytes) == trailer.footer_crc).then_some(Self {
+        let footer = (whole && checksum::crc(&bytes) == trailer.footer_crc).then_some(Self {
             bytes,
             shards,
             batches,
             holes,
+        })?;
+        footer.is_possible(trailer.footer_at).then_some(footer)
+    }
+
+    /// Every number in its bounds, shards sorted, batches of a shard one behind the other and all of
+    /// them before `end`.
+    fn is_possible(&self, end: u64) -> bool {
+        let mut last = None;
+        for entry in self.bytes.chunks_exact(SHARD_BYTES).take(self.shards) {
+            let shard = shard_id(entry);
+            let (first, count) = (u32_at(entry, 32) as usize, u32_at(entry, 12) as usize);
+            let there = first
+                .checked_add(count)
+                .is_some_and(|to| to <= self.batches);
+            let Some(shard_next) = Offset::new(u64_at(entry, 16)) else {
+                return false;
+            };
+            if !there || last.is_some_and(|last| shard <= last) {
+                return false;
+            }
+            last = Some(shard);
+            let start = self.shards * SHARD_BYTES + first * BATCH_BYTES;
+            let mut next = Offset::ZERO;
+            for batch in self.bytes[start..].chunks_exact(BATCH_BYTES).take(count) {
+                let first = Offset::new(u64_at(batch, 0));
+                let behind = first.and_then(|first| first.checked_add(Count(u32_at(batch, 24))));
+                let (Some(first), Some(behind)) = (first, behind) else {
+                    return false;
+                };
+                let to = u64::from(u32_at(batch, 16)) + u64::from(u32_at(batch, 20));
+                if first < next || to > end {
+                    return false;
+                }
+                next = behind;
+            }
+            if next > shard_next {
+                return false;
+            }
+        }
+        let start = self.shards * SHARD_BYTES + self.batches * BATCH_BYTES;
+        let mut holes = self.bytes[start..]
+            .chunks_exact(HOLE_BYTES)
+            .take(self.holes);
+        holes.all(|hole| {
+            Offset::new(u64_at(hole, 12)).is_some() && Offset::new(u64_at(hole, 20)).is_some()
         })
     }
 
@@ -304,8 +350,7 @@ fn shard_id(at: &[u8]) -> ShardId {
     ShardId::new(StreamId::new(u64_at(at, 0)), ShardIndex(u32_at(at, 8)))
 }
 
-/// Footers are written by this code under a checksum: an offset with its top bit set is our own
-/// mistake.
+/// Checked when the footer was decoded.
 fn offset(at: &[u8], place: usize) -> Offset {
     Offset::new(u64_at(at, place)).expect("a footer holds offsets")
 }
@@ -346,7 +391,7 @@ mod tests {
             incarnation: 0,
             end: weir_protocol::model::Position(0),
             next_generation: 0,
-            footer_at: 0,
+            footer_at: 1 << 20,
             batches: built.batches,
             holes: built.holes,
             newest: built.newest,
@@ -368,8 +413,29 @@ mod tests {
             }
         }
         assert_eq!(footer.holes().count(), 1);
-        let mut damaged = built.bytes;
+        let mut damaged = built.bytes.clone();
         damaged[5] ^= 1;
         assert!(Footer::decode(&trailer, damaged).is_none());
+
+        // Impossible numbers under a true checksum.
+        let batches = built.shards as usize * SHARD_BYTES;
+        let holes = batches + built.batches as usize * BATCH_BYTES;
+        for (what, at, value) in [
+            ("next offset of a shard", 16, u64::MAX),
+            ("a shard twice", SHARD_BYTES + 8, 0),
+            ("more batches than there are", 12, u64::from(u32::MAX)),
+            ("offset of a batch", batches, u64::MAX),
+            ("a batch before the one before it", batches + BATCH_BYTES, 3),
+            ("a batch behind the end", batches + 16, u64::from(u32::MAX)),
+            ("offset of a hole", holes + 12, u64::MAX),
+        ] {
+            let mut bytes = built.bytes.clone();
+            bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+            let trailer = Trailer {
+                footer_crc: checksum::crc(&bytes),
+                ..trailer
+            };
+            assert!(Footer::decode(&trailer, bytes).is_none(), "{what}");
+        }
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn happen(
     let sector = at / SECTOR * SECTOR % length;
     let block = at / BLOCK * BLOCK % length;
     match bytes[0] % 12 {
-        0 => slots[slot].1[sector..sector + SECTOR].fill(0),
+        0 => slots[slot].1[sector..(sector + SECTOR).min(length)].fill(0),
         1 => lose(base, slots, slot, sector, SECTOR),
         2 => lose(base, slots, slot, block, BLOCK),
         3 => slots[slot].1[at % length] ^= 1 << (value[0] % 8),
@@ -47,7 +47,7 @@ pub(super) fn happen(
         }
         // Of the first fields of a block, eight bytes: the numbers that recovery reckons with.
         8 => {
-            let field = block + usize::from(value[0] % 12) * 8;
+            let field = (block + usize::from(value[0] % 12) * 8).min(length - 8);
             let number = u64::from(value[1]) << (value[2] % 64);
             let number = number.wrapping_sub(u64::from(value[3]));
             slots[slot].1[field..field + 8].copy_from_slice(&number.to_le_bytes());

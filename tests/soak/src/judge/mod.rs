@@ -2,7 +2,7 @@
 //! what is wrong. Nothing of the engine is in it, and nothing of our own client either.
 //!
 //! It reads lines "check ADDRESS" (what is new) and "check ADDRESS all" (everything once more), and
-//! answers each with "ok RECORDS UNPROMISED" or "wrong WHAT".
+//! answers each with "ok RECORDS UNPROMISED DIGEST" or "wrong WHAT".
 
 mod http;
 mod known;
@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use self::http::{Http, Record};
 use self::known::{Batch, Known, Sent};
-use crate::chance::hash;
+use crate::chance::{hash, mix};
 
 /// The stream that every rig writes.
 pub(crate) const STREAM: &str = "ledger";
@@ -35,7 +35,10 @@ pub(crate) fn serve(ledger: PathBuf, until: u64) -> Result<()> {
         let mut words = line.split(' ').skip(1);
         let address = words.next().context("no address")?.parse()?;
         let said = match judge.check(address, words.next() == Some("all")) {
-            Ok((records, unpromised)) => format!("ok {records} {unpromised}"),
+            Ok(verdict) => format!(
+                "ok {} {} {:x}",
+                verdict.records, verdict.unpromised, verdict.digest
+            ),
             Err(wrong) => format!("wrong {wrong:#}").replace('\n', " "),
         };
         let mut stdout = std::io::stdout().lock();
@@ -67,10 +70,12 @@ struct Shard {
     found: Vec<u64>,
     records: u64,
     unpromised: u64,
+    /// Of every record found in this check: its number and its data.
+    digest: u64,
 }
 
 impl Judge {
-    fn check(&mut self, address: SocketAddr, all: bool) -> Result<(u64, u64)> {
+    fn check(&mut self, address: SocketAddr, all: bool) -> Result<Verdict> {
         self.known.take_in(&self.ledger, self.until)?;
         for (serial, batch) in &self.known.batches {
             if let Some(number) = &batch.number {
@@ -85,7 +90,7 @@ impl Judge {
         }
         let mut http = Http::connect(address)?;
         let names = http.shards(STREAM)?;
-        let (mut records, mut unpromised) = (0, 0);
+        let mut verdict = Verdict::default();
         for name in names {
             let index = name.rsplit('-').next().unwrap_or_default();
             let index: u32 = index.parse().with_context(|| format!("shard {name}"))?;
@@ -95,11 +100,12 @@ impl Judge {
                 shard.newest.clear();
             }
             walk(&mut http, &name, index, shard, &mut self.known).with_context(|| name.clone())?;
-            records += shard.records;
-            unpromised += shard.unpromised;
+            verdict.records += shard.records;
+            verdict.unpromised += shard.unpromised;
+            verdict.digest ^= mix(shard.digest ^ u64::from(index));
         }
         self.nothing_missing()?;
-        Ok((records, unpromised))
+        Ok(verdict)
     }
 
     /// What was promised without a number, or in a shard that is not there.
@@ -134,6 +140,7 @@ fn walk(
 ) -> Result<()> {
     shard.found.clear();
     (shard.records, shard.unpromised, shard.open) = (0, 0, None);
+    shard.digest = 0;
     let from = shard.last.as_ref().map_or(0, |(index, _)| index + 1);
     let after = shard.last.as_ref().map(|(_, number)| number.clone());
     let mut iterator = http.iterator(STREAM, name, after.as_deref())?;
@@ -168,7 +175,8 @@ impl Shard {
     /// One record against all that is known.
     fn take(&mut self, shard: u32, record: &Record<'_>, known: &mut Known) -> Result<()> {
         let data = record.data()?;
-        let sent = known.records.get(&hash(&data)).copied();
+        let found = hash(&data);
+        let sent = known.records.get(&found).copied();
         let sent = sent.with_context(|| format!("never sent: {} bytes", data.len()))?;
         let batch = known
             .batches
@@ -211,6 +219,7 @@ impl Shard {
             self.open = Some((sent.serial, sent.place + 1));
         }
         self.records += 1;
+        self.digest = mix(self.digest ^ found ^ hash(number.as_bytes()));
         self.last = Some((index, number.to_owned()));
         Ok(())
     }
@@ -254,6 +263,8 @@ pub(crate) struct Verdict {
     pub(crate) records: u64,
     /// Batches there that nobody was told of.
     pub(crate) unpromised: u64,
+    /// Two checks of the same records at the same numbers agree on it.
+    pub(crate) digest: u64,
 }
 
 /// A judge in a process of its own, seen from a rig.
@@ -288,10 +299,12 @@ impl Hearing {
         let Some(numbers) = said.strip_prefix("ok ") else {
             bail!("{}", said.strip_prefix("wrong ").unwrap_or(&said));
         };
-        let (records, unpromised) = numbers.split_once(' ').context("two numbers")?;
+        let mut numbers = numbers.split(' ');
+        let mut next = || numbers.next().context("three numbers");
         Ok(Verdict {
-            records: records.parse()?,
-            unpromised: unpromised.parse()?,
+            records: next()?.parse()?,
+            unpromised: next()?.parse()?,
+            digest: u64::from_str_radix(next()?, 16)?,
         })
     }
 }
