@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::chance::Chance;
 use crate::disk::{self, Mounted};
 use crate::judge::Hearing;
-use crate::load::{Load, Moment, Plan};
+use crate::load::{IN_FLIGHT, Load, Moment, Plan};
 use crate::rig::{Done, Order};
 use crate::server::{Place, Server};
 use crate::{folder, wire};
@@ -115,6 +115,7 @@ fn series(seed: u64, cuts: u64, kind: &str, order: &Order, early: bool) -> Resul
             life,
             seed,
             rate: RATE,
+            in_flight: IN_FLIGHT,
             moment: Moment::default(),
             early,
         })?;

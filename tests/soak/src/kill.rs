@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::chance::Chance;
 use crate::judge::Hearing;
-use crate::load::{Load, Moment, Plan};
+use crate::load::{IN_FLIGHT, Load, Moment, Plan};
 use crate::rig::{Done, Order};
 use crate::server::{Place, Server};
 use crate::{folder, wire};
@@ -101,6 +101,7 @@ fn series(seed: u64, lives: u64, order: &Order, early: bool) -> Result<Tally> {
             life,
             seed,
             rate: RATE,
+            in_flight: IN_FLIGHT,
             moment: Moment::default(),
             early,
         })?;

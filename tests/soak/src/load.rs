@@ -3,13 +3,14 @@
 //! The ledger is lines of text: "sent SERIAL SHARD KEY:DATA ..." with a pair of hashes for each
 //! record, "stored SERIAL NUMBER MOMENT", and "held SERIAL" of what a network kept from the server.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -27,7 +28,8 @@ use crate::wire::{self, Wire};
 /// Records of a batch, and bytes of a record, at most.
 const RECORDS_MAX: u64 = 60;
 const BYTES_MAX: u64 = 1_000;
-const IN_FLIGHT: usize = 8;
+/// What keeps a server busy and lets it answer soon.
+pub(crate) const IN_FLIGHT: usize = 8;
 /// Connections to each core that owns shards.
 const CONNECTIONS: u64 = 2;
 
@@ -41,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// Bytes per second of each connection.
     pub(crate) rate: u64,
+    /// Batches of each connection that wait for their answer, at most.
+    pub(crate) in_flight: usize,
     /// What is written beside each acknowledgement: how far a block log was when it came.
     pub(crate) moment: Moment,
     /// The planted bug: a batch counts as acknowledged once it is sent, as with a server that
@@ -70,10 +74,13 @@ pub(crate) struct Sent {
     pub(crate) refused: u64,
 }
 
-/// Connections that send until the server goes.
+/// Connections that send until the server goes, or until they are stopped.
 pub(crate) struct Load {
     threads: Vec<JoinHandle<Result<Sent>>>,
     began: Receiver<()>,
+    /// What each core acknowledged so far.
+    progress: BTreeMap<u32, Arc<AtomicU64>>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Load {
@@ -89,7 +96,11 @@ impl Load {
         }
         let (begin, began) = sync_channel(1);
         let mut threads = Vec::new();
+        let mut progress = BTreeMap::new();
+        let stop = Arc::new(AtomicBool::new(false));
         for (core, shards) in owned {
+            let acknowledged = Arc::new(AtomicU64::new(0));
+            progress.insert(core, Arc::clone(&acknowledged));
             for _ in 0..CONNECTIONS {
                 let connection = plan.life << 48 | (threads.len() as u64) << 40;
                 let writer = Writer {
@@ -100,12 +111,27 @@ impl Load {
                     next: connection,
                     ledger: Ledger::open(&plan.ledger)?,
                     sent: Sent::default(),
+                    acknowledged: Arc::clone(&acknowledged),
+                    stop: Arc::clone(&stop),
                 };
                 let begin = begin.clone();
                 threads.push(thread::spawn(move || writer.run(core, &begin)));
             }
         }
-        Ok(Self { threads, began })
+        Ok(Self {
+            threads,
+            began,
+            progress,
+            stop,
+        })
+    }
+
+    /// What each core acknowledged so far, by core.
+    pub(crate) fn progress(&self) -> BTreeMap<u32, u64> {
+        let cores = self.progress.iter();
+        cores
+            .map(|(core, count)| (*core, count.load(Ordering::Relaxed)))
+            .collect()
     }
 
     /// Waits for the first acknowledgement of any connection.
@@ -114,7 +140,12 @@ impl Load {
         began.context("nothing was acknowledged within 30 s")
     }
 
-    /// Waits until every connection has ended by itself: after the server was killed.
+    /// Lets every connection end once what it sent is answered.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until every connection has ended by itself: after [`Self::stop`], or after the server was killed.
     pub(crate) fn join(self) -> Result<Sent> {
         let mut all = Sent::default();
         for thread in self.threads {
@@ -161,6 +192,8 @@ struct Writer {
     next: u64,
     ledger: Ledger,
     sent: Sent,
+    acknowledged: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -176,7 +209,11 @@ impl Writer {
         let (started, mut bytes) = (Instant::now(), 0);
         let mut batch = Vec::new();
         loop {
-            while wire.in_flight() < IN_FLIGHT {
+            let stopping = self.stop.load(Ordering::Relaxed);
+            if stopping && wire.in_flight() == 0 {
+                return Ok(());
+            }
+            while !stopping && wire.in_flight() < self.plan.in_flight {
                 batch.clear();
                 let token = self.make(&mut batch);
                 bytes += batch.len() as u64;
@@ -243,7 +280,10 @@ impl Writer {
             _ => None,
         })?;
         match stored {
-            Some((serial, number)) => self.note_stored(serial, &number)?,
+            Some((serial, number)) => {
+                self.note_stored(serial, &number)?;
+                self.acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
             None => self.sent.refused += 1,
         }
         Ok(())

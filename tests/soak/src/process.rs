@@ -25,10 +25,20 @@ pub(crate) fn sockets(id: u32) -> Result<u64> {
 
 /// Bytes that a process has for itself; mapped files are the kernel's, which takes them back.
 pub(crate) fn memory(id: u32) -> Result<u64> {
+    status_bytes(id, "RssAnon:")
+}
+
+/// The most bytes that a process ever held, mapped files too.
+pub(crate) fn peak(id: u32) -> Result<u64> {
+    status_bytes(id, "VmHWM:")
+}
+
+fn status_bytes(id: u32, name: &str) -> Result<u64> {
     let text = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.trim().strip_suffix("kB"));
-    let kibibytes: u64 = number.context("no RssAnon")?.trim().parse()?;
+    let number = number.with_context(|| format!("no {name}"))?;
+    let kibibytes: u64 = number.trim().parse()?;
     Ok(kibibytes << 10)
 }
 

@@ -151,6 +151,24 @@ pub(crate) const RIGS: &[Rig] = &[
         share: 4,
         run: net::run,
     },
+    Rig {
+        name: "faulty-disk",
+        what: "a disk that fails a write or a flush, once or for ever, stalls for 5 s, or takes 2 MB/s",
+        unit: "faults",
+        needs: &[
+            "root",
+            "mkfs.ext4",
+            "mkfs.xfs",
+            "ext4",
+            "xfs",
+            "a loop device",
+            "/dev/fuse",
+        ],
+        gate: 6,
+        night: 300,
+        share: 4,
+        run: blocks::faulty::run,
+    },
 ];
 
 /// How a run ended.

@@ -15,6 +15,10 @@ use anyhow::{Context, Result, bail};
 /// How long a start may take; recovery is part of it.
 const START_PATIENCE: Duration = Duration::from_mins(1);
 
+/// What a server may keep of records and requests, and the same in bytes.
+const MEMORY: &str = "256MiB";
+pub(crate) const MEMORY_BYTES: u64 = 256 << 20;
+
 /// Where a server keeps its data, and what it says.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
@@ -52,13 +56,7 @@ impl Server {
         for port in ["--http", "--wire", "--admin"] {
             command.args([port, "127.0.0.1:0"]);
         }
-        command.args([
-            "--memory",
-            "256MiB",
-            "--segment-bytes",
-            "4MiB",
-            "--data-dir",
-        ]);
+        command.args(["--memory", MEMORY, "--segment-bytes", "4MiB", "--data-dir"]);
         let spawned = command
             .arg(&place.data)
             .stdin(Stdio::null())
@@ -114,6 +112,14 @@ impl Server {
 
     pub(crate) fn process_id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// An error if it ended by itself.
+    pub(crate) fn alive(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("the server ended by itself ({status})"),
+        }
     }
 
     /// SIGKILL, and waits until nothing of it is left.

@@ -59,7 +59,7 @@ impl Faults {
     }
 
     /// "fail writes 1", "fail flushes 3", "fail frames 0 9", "rate 2000000" (bytes per second),
-    /// "flush 500" (us, each), "stall 5000" (ms, the next), "heal": answered with how many faults there were so far.
+    /// "flush 500" (us, each), "stall 5000" (ms, the next), "heal", "hits": answered with how many faults there were so far.
     pub(super) fn obey(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.split(' ').collect();
         let number = |word: &str| word.parse::<u64>().ok();
@@ -76,6 +76,7 @@ impl Faults {
             ["rate", rate] => number(rate).map(|rate| self.rate = Some(rate.max(1))),
             ["flush", us] => number(us).map(|us| self.flush = Duration::from_micros(us)),
             ["stall", ms] => number(ms).map(|ms| self.stall = Duration::from_millis(ms)),
+            ["hits"] => Some(()),
             ["heal"] => {
                 *self = Self {
                     hits: self.hits,

@@ -4,10 +4,11 @@
 //! A process of ours serves one file over FUSE ([`serve`]); a loop device on it carries the file
 //! system that the server lives on. What it was told ([`journal`]) is told again up to a moment
 //! ([`replay`]): what was flushed by then stays, of the rest a drawn part. Each such image is mounted,
-//! recovered, judged ([`image`]).
+//! recovered, judged ([`image`]). The same disk fails and crawls under a server in [`faulty`].
 
 mod device;
 mod fault;
+pub(crate) mod faulty;
 mod fuse;
 mod image;
 pub(crate) mod journal;

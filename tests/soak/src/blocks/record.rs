@@ -13,7 +13,7 @@ use super::device::Device;
 use super::journal;
 use crate::chance::{Chance, mix};
 use crate::disk::{self, Mounted};
-use crate::load::{Load, Moment, Plan};
+use crate::load::{IN_FLIGHT, Load, Moment, Plan};
 use crate::server::{Place, Server};
 use crate::wire;
 
@@ -133,6 +133,7 @@ impl Session {
             life,
             seed: self.recording.seed,
             rate: RATE,
+            in_flight: IN_FLIGHT,
             moment: Moment::of(Arc::clone(&self.journal)),
             early: self.early,
         })?;
@@ -153,7 +154,10 @@ impl Session {
             created,
             deleted,
         });
-        thread::sleep(Duration::from_millis(self.chance.between(50, 600)));
+        // A life that outlasts a tick of the server settles what the deleted stream left half dead.
+        let longer = if life == 1 { 1_200 } else { 0 };
+        let sleep = self.chance.between(50, 600) + longer;
+        thread::sleep(Duration::from_millis(sleep));
         server.kill()?;
         self.recording.acknowledged += load.join()?.acknowledged;
         Ok(())
