@@ -5,7 +5,6 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::chance::Chance;
 use crate::judge::{Hearing, Verdict};
-use crate::load::{Load, Plan};
+use crate::load::{Load, Moment, Plan};
 use crate::rig::{Done, Order};
 use crate::server::{Place, Server};
 use crate::{folder, wire};
@@ -100,7 +99,7 @@ fn story(seed: u64, kills: u64, order: &Order, planted: bool) -> Result<Tally> {
         life: 1,
         seed,
         rate: RATE,
-        moment: Arc::default(),
+        moment: Moment::default(),
         early: false,
     })?;
     load.began()?;
@@ -157,7 +156,7 @@ fn lose_a_write(data: &Path) -> Result<()> {
         let name = slot.file_name().unwrap_or_default();
         if name.as_encoded_bytes().starts_with(b"slot-") {
             let file = File::options().write(true).open(&slot)?;
-            file.write_all_at(&[0; 64 << 10], AT)?;
+            file.write_all_at(&vec![0; 64 << 10], AT)?;
         }
     }
     Ok(())
