@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::chance::Chance;
 use crate::judge::{Hearing, Verdict};
-use crate::load::{Load, Moment, Plan};
+use crate::load::{IN_FLIGHT, Load, Moment, Plan};
 use crate::rig::{Done, Order};
 use crate::server::{Place, Server};
 use crate::{folder, wire};
@@ -99,6 +99,7 @@ fn story(seed: u64, kills: u64, order: &Order, planted: bool) -> Result<Tally> {
         life: 1,
         seed,
         rate: RATE,
+        in_flight: IN_FLIGHT,
         moment: Moment::default(),
         early: false,
     })?;
