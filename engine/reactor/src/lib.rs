@@ -21,6 +21,7 @@ pub mod preflight;
 mod random;
 mod signals;
 mod spare;
+mod sync;
 mod thread;
 mod uring;
 

@@ -22,6 +22,7 @@ mod recovery;
 mod rig;
 mod server;
 mod sim;
+mod weave;
 mod wire;
 
 use std::ffi::OsString;

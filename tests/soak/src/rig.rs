@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::{blocks, cut, kill, liar, net, recovery, sim};
+use crate::{blocks, cut, kill, liar, net, recovery, sim, weave};
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -80,6 +80,16 @@ pub(crate) const RIGS: &[Rig] = &[
         night: 1_000_000,
         share: 6,
         run: sim::run,
+    },
+    Rig {
+        name: "weave",
+        what: "what cores share, in every order of its steps, interrupted up to 2 times, then 3, 4...",
+        unit: "rounds",
+        needs: &["cargo"],
+        gate: 1,
+        night: 2,
+        share: 1,
+        run: weave::run,
     },
     Rig {
         name: "kill",

@@ -4,11 +4,9 @@
 //! one atomic exchange.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 
-use atomic_waker::AtomicWaker;
-use crossbeam::queue::ArrayQueue;
+use crate::sync::{ArrayQueue, AtomicBool, AtomicUsize, AtomicWaker, Ordering, fence};
 
 struct Shared<M> {
     queue: ArrayQueue<M>,
@@ -43,13 +41,27 @@ pub fn mailbox<M>(capacity: usize) -> (Mailbox<M>, Inbox<M>) {
     )
 }
 
+impl<M> Shared<M> {
+    /// Letters may hold replies; dropping them tells their senders.
+    fn clear(&self) {
+        while self.queue.pop().is_some() {}
+    }
+}
+
 impl<M> Mailbox<M> {
-    /// Puts a letter in; gives it back when the queue is full or nobody receives any more.
+    /// Puts a letter in; gives it back when the queue is full or nobody receives any more. A letter
+    /// that was put in while the receiving end went is dropped like those before it.
     pub fn send(&self, letter: M) -> Result<(), M> {
-        if self.shared.closed.load(Ordering::Acquire) {
+        if self.is_closed() {
             return Err(letter);
         }
         self.shared.queue.push(letter)?;
+        // With the fence of the inbox's end: either it finds the letter, or this finds it gone. The
+        // letter may hold a reply, and its sender may wait for it while holding this end.
+        fence(Ordering::SeqCst);
+        if self.is_closed() {
+            self.shared.clear();
+        }
         self.shared.waker.wake();
         Ok(())
     }
@@ -105,7 +117,7 @@ impl<M> Inbox<M> {
 impl<M> Drop for Inbox<M> {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::Release);
-        // Letters may hold replies; dropping them tells their senders.
-        while self.shared.queue.pop().is_some() {}
+        fence(Ordering::SeqCst);
+        self.shared.clear();
     }
 }

@@ -4,10 +4,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
 use std::time::Duration;
+
+use crate::sync::{Mutex, PoisonError, Thread, current, park_timeout};
 
 /// Nobody will answer: the other end was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -92,7 +93,7 @@ impl<T> Waiting<T> {
     /// Blocks the calling thread, which is not a core, until the answer comes; `None` once
     /// `timeout` has passed.
     pub fn wait(mut self, timeout: Duration) -> Option<Result<T, ReplyDropped>> {
-        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let waker = Waker::from(Arc::new(Unpark(current())));
         let mut context = Context::from_waker(&waker);
         let deadline = crate::clock::monotonic().plus(timeout);
         loop {
@@ -103,7 +104,7 @@ impl<T> Waiting<T> {
             if left.is_zero() {
                 return None;
             }
-            std::thread::park_timeout(left);
+            park_timeout(left);
         }
     }
 }

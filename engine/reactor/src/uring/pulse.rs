@@ -10,10 +10,9 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use atomic_waker::AtomicWaker;
+use crate::sync::{AtomicU64, AtomicWaker, Ordering};
 
 /// Longest stall of a core that was working a moment ago.
 const BEAT_WORKING: Duration = Duration::from_millis(2);
