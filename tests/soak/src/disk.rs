@@ -81,43 +81,32 @@ impl Drop for Memory {
     }
 }
 
-/// A file as a block device, until dropped.
-struct Loop(PathBuf);
-
-impl Loop {
-    fn attach(image: &Path) -> Result<Self> {
-        let find = [
-            "--find".as_ref(),
-            "--show".as_ref(),
-            "--direct-io=on".as_ref(),
-            image,
-        ];
-        Ok(Self(does("losetup", &find)?.into()))
-    }
+/// Makes a block device of a file.
+fn attach(image: &Path) -> Result<PathBuf> {
+    let find = ["--find", "--show", "--direct-io=on"].map(Path::new);
+    Ok(does("losetup", &[&find[..], &[image]].concat())?.into())
 }
 
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let _ = does("losetup", &["--detach".as_ref(), &self.0]);
-    }
+/// Puts a block device away: at once, or when nothing is mounted on it any more.
+fn detach(device: &Path) -> Result<()> {
+    does("losetup", &["--detach".as_ref(), device])?;
+    Ok(())
 }
 
 /// A file system that is mounted, until dropped.
 pub(crate) struct Mounted {
     at: PathBuf,
-    // Detached after what is mounted on it went.
-    _device: Loop,
 }
 
 impl Mounted {
     pub(crate) fn mount(image: &Path, at: &Path, kind: &str) -> Result<Self> {
         std::fs::create_dir_all(at)?;
-        let device = Loop::attach(image)?;
-        does("mount", &["-t".as_ref(), kind.as_ref(), &device.0, at])?;
-        Ok(Self {
-            at: at.to_owned(),
-            _device: device,
-        })
+        let device = attach(image)?;
+        let mounted = does("mount", &["-t".as_ref(), kind.as_ref(), &device, at]);
+        // Now it goes with what is mounted on it, also when nobody is left to put it away.
+        detach(&device)?;
+        mounted?;
+        Ok(Self { at: at.to_owned() })
     }
 
     /// The power goes: nothing more reaches the disk, not even the journal, and every call fails.

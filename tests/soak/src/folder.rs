@@ -9,6 +9,9 @@ use tempfile::TempDir;
 /// Below the build, on its disk.
 pub(crate) const PLACE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tmp");
 
+/// What the path of every rig's folder has in it.
+pub(crate) const FOLDERS: &str = "/soak-";
+
 /// A folder that is gone when dropped.
 pub(crate) fn temporary(name: &str) -> Result<TempDir> {
     std::fs::create_dir_all(PLACE)?;

@@ -12,6 +12,7 @@ mod cut;
 mod disk;
 mod folder;
 mod gate;
+mod inside;
 mod judge;
 mod kill;
 mod liar;
@@ -80,7 +81,15 @@ fn main() -> ExitCode {
             let kept = blocks::Kept::parse_from(words.into_iter().skip(1));
             ended("images", kept.judge())
         }
-        _ => soak(&Asked::parse_from(words)),
+        Some("inside") => {
+            inside::settle_in();
+            soak(&Asked::parse_from(words.into_iter().skip(1)))
+        }
+        _ => {
+            let asked = Asked::parse_from(&words);
+            let alone = (!asked.list).then(|| inside::again(&words)).flatten();
+            alone.unwrap_or_else(|| soak(&asked))
+        }
     }
 }
 

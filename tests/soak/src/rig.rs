@@ -163,7 +163,7 @@ pub(crate) const RIGS: &[Rig] = &[
     },
     Rig {
         name: "faulty-disk",
-        what: "a disk that fails a write or a flush, once or for ever, stalls for 5 s, or takes 2 MB/s",
+        what: "a disk that fails reads, a write or a flush, once or for ever, stalls for 5 s, or takes 2 MB/s",
         unit: "faults",
         needs: &[
             "root",
@@ -174,7 +174,7 @@ pub(crate) const RIGS: &[Rig] = &[
             "a loop device",
             "/dev/fuse",
         ],
-        gate: 6,
+        gate: 7,
         night: 300,
         share: 4,
         run: blocks::faulty::run,

@@ -5,6 +5,7 @@ use std::time::Duration;
 /// What fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
+    Reads,
     Writes,
     Flushes,
     /// Writes that begin with a commit frame of this log.
@@ -36,12 +37,16 @@ impl Faults {
         }
     }
 
+    pub(super) fn read(&mut self) -> bool {
+        self.fails(|what| what == What::Reads)
+    }
+
     /// Whether this write fails, and how long it takes.
     pub(super) fn write(&mut self, data: &[u8]) -> (bool, Duration) {
         let log = data.get(20..24).filter(|_| data.starts_with(b"WRF1"));
         let fails = self.fails(|what| match what {
             What::Writes => true,
-            What::Flushes => false,
+            What::Reads | What::Flushes => false,
             What::Frames(of) => log == Some(&of.to_le_bytes()[..]),
         });
         let takes = self.rate.map_or(Duration::ZERO, |rate| {
@@ -58,7 +63,7 @@ impl Faults {
         (fails, stall.max(self.flush))
     }
 
-    /// "fail writes 1", "fail flushes 3", "fail frames 0 9", "rate 2000000" (bytes per second),
+    /// "fail reads 1", "fail writes 1", "fail flushes 3", "fail frames 0 9", "rate 2000000" (bytes per second),
     /// "flush 500" (us, each), "stall 5000" (ms, the next), "heal", "hits": answered with how many faults there were so far.
     pub(super) fn obey(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.split(' ').collect();
@@ -66,6 +71,9 @@ impl Faults {
         let understood = match words[..] {
             ["fail", "writes", times] => number(times).map(|times| {
                 self.fails = Some((What::Writes, times));
+            }),
+            ["fail", "reads", times] => number(times).map(|times| {
+                self.fails = Some((What::Reads, times));
             }),
             ["fail", "flushes", times] => number(times).map(|times| {
                 self.fails = Some((What::Flushes, times));
@@ -113,6 +121,7 @@ mod proofs {
         assert!(!faults.write(&frame).0);
         assert!(!faults.flush().0);
         assert_eq!(faults.obey("fail flushes 1"), "ok 2");
+        assert!(!faults.read());
         assert!(faults.flush().0);
         assert_eq!(faults.obey("stall 40"), "ok 3");
         assert_eq!(faults.flush().1.as_millis(), 40);

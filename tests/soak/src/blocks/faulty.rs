@@ -25,7 +25,7 @@ const RATE: u64 = 2_000_000;
 /// More than a disk of 2 MB/s takes.
 const RATE_ABOVE_A_SLOW_DISK: u64 = 4_000_000;
 /// All together more than a server lets wait.
-const MANY_IN_FLIGHT: usize = 2_000;
+const MANY_IN_FLIGHT: usize = 1_000;
 /// For whatever must happen after a fault.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The program itself, its rings and its stacks, beside what `--memory` counts.
@@ -46,15 +46,18 @@ enum Story {
     Stall,
     /// 2 MB/s.
     Slow,
+    /// Some reads fail while a killed server recovers.
+    Reads,
 }
 
-const STORIES: [Story; 6] = [
+const STORIES: [Story; 7] = [
     Story::FrameOnce,
     Story::FrameForEver,
     Story::WriteOnce,
     Story::FlushOnce,
     Story::Stall,
     Story::Slow,
+    Story::Reads,
 ];
 
 fn story(seed: u64) -> Story {
@@ -232,7 +235,7 @@ fn play(story: Story, seed: u64, early: bool) -> Result<Tally> {
         "the server held {} MiB",
         tally.peak_bytes >> 20
     );
-    if matches!(story, Story::WriteOnce | Story::FlushOnce) {
+    if matches!(story, Story::WriteOnce | Story::FlushOnce | Story::Reads) {
         server.kill()?;
         tally.settle(load.join()?);
     } else {
@@ -244,7 +247,13 @@ fn play(story: Story, seed: u64, early: bool) -> Result<Tally> {
     }
     mounted.unmount()?;
     // A new life on a disk that is well: all is there, and every log is written again.
-    let mounted = stage.mount()?;
+    let mut mounted = stage.mount()?;
+    if story == Story::Reads {
+        let many = chance.between(1, 4);
+        tally.faults += recover_blindly(&mut stage, many)?;
+        mounted.unmount()?;
+        mounted = stage.mount()?;
+    }
     let (server, ports) = Server::start(&stage.place, CORES)?;
     tally.records += judge.check(ports.http, false)?.records;
     let load = stage.load(ports, 1, RATE)?;
@@ -259,6 +268,19 @@ fn play(story: Story, seed: u64, early: bool) -> Result<Tally> {
     Ok(tally)
 }
 
+/// A recovery that cannot read all it must: whether the server stops or one of its logs does, it must
+/// take nothing for torn that it could not read. How many reads failed.
+fn recover_blindly(stage: &mut Stage, reads: u64) -> Result<u64> {
+    let before = stage.device.tell(&format!("fail reads {reads}"))?;
+    if let Ok((mut server, _)) = Server::start(&stage.place, CORES) {
+        server.alive()?;
+        server.kill()?;
+    }
+    let hits = stage.device.tell("heal")? - before;
+    ensure!(hits > 0, "the server started and read nothing");
+    Ok(hits)
+}
+
 /// Lets the fault happen, and waits until it is over; how long appends then took to go on.
 fn suffer(story: Story, stage: &mut Stage, load: &Load) -> Result<Duration> {
     let order = match story {
@@ -268,6 +290,8 @@ fn suffer(story: Story, stage: &mut Stage, load: &Load) -> Result<Duration> {
         Story::FlushOnce => "fail flushes 1",
         Story::Stall => "stall 5000",
         Story::Slow => "rate 2000000",
+        // Its fault comes in the next recovery.
+        Story::Reads => "hits",
     };
     stage.device.tell(order)?;
     match story {
@@ -289,6 +313,7 @@ fn suffer(story: Story, stage: &mut Stage, load: &Load) -> Result<Duration> {
             thread::sleep(Duration::from_secs(5));
             goes_on(load, |_| true)
         }
+        Story::Reads => goes_on(load, |_| true),
         Story::Slow => {
             thread::sleep(Duration::from_secs(4));
             goes_on(load, |_| true)?;

@@ -135,6 +135,9 @@ impl Disk {
     fn work(&self, jobs: &Receiver<(u64, Job)>) -> io::Result<()> {
         while let Ok((id, job)) = jobs.recv() {
             let answered = match job {
+                Job::Read { .. } if locked(&self.faults).read() => {
+                    fuse::answer(&self.fuse, id, fuse::EIO, &[])
+                }
                 Job::Read { offset, bytes } => {
                     let left = self.bytes.saturating_sub(offset);
                     let mut data = vec![0; bytes.min(left as usize)];
