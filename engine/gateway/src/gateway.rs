@@ -124,6 +124,11 @@ impl<R: Reactor> Gateway<R> {
         }
     }
 
+    /// Memory for records on their way to clients, whatever they speak.
+    pub fn record_budget(&self) -> Rc<ReadBudget> {
+        Rc::clone(&self.shared.budget)
+    }
+
     /// Puts other keys in place of those that signatures are verified with; connections stay.
     pub fn replace_keys(&self, keys: Arc<KeyRing>) {
         self.shared.gatekeeper.replace_keys(keys);

@@ -40,4 +40,5 @@ mod writer;
 
 pub use gateway::{Gateway, GatewaySettings};
 pub use identity::Authentication;
+pub use read_budget::{Permit, ReadBudget, Reserving, Wish};
 pub use sigv4::{KeyRing, KeyRingError};

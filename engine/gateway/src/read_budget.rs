@@ -24,7 +24,7 @@ const PERMIT_BYTES_MIN: usize = 512 * 1024;
 const PARTS: usize = 4;
 
 /// The bytes of one core's records on their way out.
-pub(crate) struct ReadBudget {
+pub struct ReadBudget {
     tally: Arc<Tally>,
     line: RefCell<Line>,
 }
@@ -62,29 +62,35 @@ impl fmt::Debug for ReadBudget {
 
 /// How much somebody would like, and the least that is of use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Wish {
-    pub(crate) bytes: usize,
-    pub(crate) least: usize,
+pub struct Wish {
+    bytes: usize,
+    least: usize,
 }
 
 impl Wish {
     /// Up to `bytes`; less will do.
-    pub(crate) fn up_to(bytes: usize) -> Self {
+    pub fn up_to(bytes: usize) -> Self {
         Self {
             bytes,
             least: bytes.min(PERMIT_BYTES_MIN),
         }
     }
 
+    /// How much is liked.
+    pub fn bytes(self) -> usize {
+        self.bytes
+    }
+
     /// No less than `bytes`.
-    pub(crate) fn exactly(bytes: usize) -> Self {
+    pub fn exactly(bytes: usize) -> Self {
         let least = bytes;
         Self { bytes, least }
     }
 }
 
 impl ReadBudget {
-    pub(crate) fn new(most: usize) -> Rc<Self> {
+    /// A budget of so many bytes.
+    pub fn new(most: usize) -> Rc<Self> {
         Rc::new(Self {
             tally: Arc::new(Tally {
                 held: AtomicUsize::new(0),
@@ -97,7 +103,7 @@ impl ReadBudget {
 
     /// Waits for a permit. Whoever came first gets the first one; dropping the wait leaves the
     /// line.
-    pub(crate) fn reserve(self: &Rc<Self>, wish: Wish) -> Reserving {
+    pub fn reserve(self: &Rc<Self>, wish: Wish) -> Reserving {
         Reserving {
             budget: Rc::clone(self),
             wish,
@@ -106,7 +112,7 @@ impl ReadBudget {
     }
 
     /// A permit for `bytes` if most of the memory is free and nobody waits.
-    pub(crate) fn spare(&self, bytes: usize) -> Option<Permit> {
+    pub fn spare(&self, bytes: usize) -> Option<Permit> {
         let held = self.tally.held.load(Ordering::Relaxed);
         let is_free = held.saturating_add(bytes) <= self.tally.most / 2;
         (is_free && self.line.borrow().waiting.is_empty()).then(|| self.tally.take(bytes))
@@ -120,8 +126,8 @@ impl ReadBudget {
         (held == 0 || share <= free).then(|| self.tally.take(share))
     }
 
-    #[cfg(test)]
-    pub(crate) fn held(&self) -> usize {
+    /// Bytes that permits cover now.
+    pub fn held(&self) -> usize {
         self.tally.held.load(Ordering::Relaxed)
     }
 }
@@ -143,7 +149,7 @@ impl Tally {
 }
 
 /// A wait for a permit.
-pub(crate) struct Reserving {
+pub struct Reserving {
     budget: Rc<ReadBudget>,
     wish: Wish,
     /// The place in line, once there is one.
@@ -200,19 +206,20 @@ impl Drop for Reserving {
 
 /// Bytes taken from a [`ReadBudget`], until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Permit {
+pub struct Permit {
     tally: Arc<Tally>,
     bytes: usize,
 }
 
 impl Permit {
-    pub(crate) fn bytes(&self) -> usize {
+    /// How many it covers.
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Covers `bytes` that exist by now: gives back what is more, and takes what is less, past the
     /// bound if need be.
-    pub(crate) fn cover(&mut self, bytes: usize) {
+    pub fn cover(&mut self, bytes: usize) {
         if bytes > self.bytes {
             let more = bytes - self.bytes;
             self.tally.held.fetch_add(more, Ordering::Relaxed);

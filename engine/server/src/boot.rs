@@ -276,6 +276,7 @@ impl Server {
                 inbox,
                 cores: cores.clone(),
                 gateway: gateway.clone(),
+                intake_bytes_max: (options.memory_bytes / 8) as usize / cores.len(),
                 tls: face.tls.clone(),
                 refusals: face.refusals.clone(),
                 started: reply,

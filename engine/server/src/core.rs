@@ -53,6 +53,8 @@ pub(crate) struct Launch {
     pub(crate) inbox: Inbox<CoreLetter>,
     pub(crate) cores: Vec<Mailbox<CoreLetter>>,
     pub(crate) gateway: GatewaySettings,
+    /// Bytes of frames that are coming in, of all binary connections together.
+    pub(crate) intake_bytes_max: usize,
     pub(crate) tls: Option<Tls>,
     pub(crate) refusals: Refusals,
     pub(crate) started: Reply<Result<(), String>>,
@@ -77,6 +79,7 @@ pub(crate) async fn run(reactor: CoreReactor, launch: Launch) {
         mut inbox,
         cores,
         gateway,
+        intake_bytes_max,
         tls,
         refusals,
         started,
@@ -89,8 +92,10 @@ pub(crate) async fn run(reactor: CoreReactor, launch: Launch) {
         }
     };
     let visitors = Rc::new(Visitors::default());
+    let gateway = Gateway::new(engine.clone(), gateway);
+    let sessions = CoreSessions::new(intake_bytes_max, gateway.record_budget());
     let core = Rc::new(Core {
-        gateway: Gateway::new(engine.clone(), gateway),
+        gateway,
         tls: RefCell::new(tls),
         admin: Admin::new(
             engine.clone(),
@@ -98,7 +103,7 @@ pub(crate) async fn run(reactor: CoreReactor, launch: Launch) {
             Rc::clone(&visitors),
             refusals,
         ),
-        sessions: Rc::default(),
+        sessions: Rc::new(sessions),
         visitors,
         cores,
         engine,
@@ -243,6 +248,7 @@ impl Core {
             accepted: counters.accepted.get(),
             timed_out: counters.timed_out.get(),
             malformed: counters.malformed.get(),
+            intake_bytes: self.sessions.intake.held_bytes() as u64,
             append: counters.append.borrow().clone(),
             read: counters.read.borrow().clone(),
             control: counters.control.borrow().clone(),

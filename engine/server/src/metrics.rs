@@ -55,6 +55,8 @@ pub(crate) struct CoreMetrics {
     pub(crate) accepted: u64,
     pub(crate) timed_out: u64,
     pub(crate) malformed: u64,
+    /// Bytes that binary connections hold of frames that are not whole yet.
+    pub(crate) intake_bytes: u64,
     pub(crate) append: DurationBuckets,
     pub(crate) read: DurationBuckets,
     pub(crate) control: DurationBuckets,
@@ -234,6 +236,13 @@ const CORE_COUNTERS: &[(&str, &str, CoreNumber)] = &[
     ),
 ];
 
+/// Gauges of the server.
+const CORE_GAUGES: &[(&str, &str, CoreNumber)] = &[(
+    "weir_intake_bytes",
+    "Memory of binary connections for frames that are coming in",
+    |c| c.intake_bytes as f64,
+)];
+
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for (name, help, value) in ENGINE_COUNTERS {
@@ -258,6 +267,14 @@ impl Collector for Scrape {
                 let labels = [("core", counters.core.to_string())];
                 let mut one = family.encode_family(&labels)?;
                 one.encode_gauge(&value(counters))?;
+            }
+        }
+        for (name, help, value) in CORE_GAUGES {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for core in &self.cores {
+                let labels = [("core", core.core.to_string())];
+                let mut one = family.encode_family(&labels)?;
+                one.encode_gauge(&value(core))?;
             }
         }
         self.encode_throttled(&mut encoder)?;
@@ -392,6 +409,7 @@ mod tests {
             accepted: 3,
             timed_out: 0,
             malformed: 0,
+            intake_bytes: 16_384,
             append,
             read: DurationBuckets::default(),
             control: DurationBuckets::default(),
@@ -407,6 +425,7 @@ mod tests {
         for line in [
             "weir_core_busy_seconds_total{core=\"0\"} 1.5",
             "weir_connections{core=\"0\",protocol=\"binary\"} 2.0",
+            "weir_intake_bytes{core=\"0\"} 16384.0",
             "weir_streams 4.0",
             "weir_streams_resharding 1.0",
             "weir_connections_refused_total{protocol=\"binary\"} 7",

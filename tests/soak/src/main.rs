@@ -5,6 +5,10 @@
     reason = "rigs watch the server from outside, with clocks and threads of their own"
 )]
 
+/// The server under test is this program: its memory is to be the product's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod admin;
 mod blocks;
 mod chance;

@@ -147,13 +147,14 @@ async fn serve_http1<R, S, B, F>(
         pulse.head_ended();
         let work = pulse.request();
         let answer = service(request);
-        async move {
+        // hyper keeps room for it as long as the connection lasts: a box is there while a request is.
+        Box::pin(async move {
             Ok::<_, Infallible>(
                 answer
                     .await
                     .map(|body| Outgoing::new(body, work, Spoken::Http1)),
             )
-        }
+        })
     });
     let connection = http1::Builder::new()
         .auto_date_header(false)

@@ -3,6 +3,7 @@
 //! Owns: the receive buffer of one connection. Never: what the bytes are; see
 //! [`super::connection_io`].
 
+use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -11,12 +12,17 @@ use weir_reactor::{Reactor, Socket};
 
 use super::pulse::Pulse;
 
-/// An idle connection holds so many bytes for what comes next.
+/// What comes next is received into so many bytes.
 const RECEIVE_BYTES_MIN: usize = 8 * 1024;
 /// A connection that fills its buffer gets a larger one, up to this.
 const RECEIVE_BYTES_MAX: usize = 256 * 1024;
 
-/// A socket with a buffer before it.
+thread_local! {
+    /// A buffer that a connection of this core put down: the next that receives takes it up.
+    static PUT_DOWN: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A socket with a buffer before it. A connection that waits for its next byte holds none.
 pub(super) struct SocketIo<S: Socket, R: Reactor> {
     socket: S,
     pulse: Rc<Pulse<R>>,
@@ -58,10 +64,14 @@ impl<S: Socket, R: Reactor> SocketIo<S, R> {
     pub(super) fn poll_held(&mut self, context: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         if self.at == self.end && !self.ended {
             if self.buffer.len() != self.receive_bytes {
-                self.buffer = vec![0; self.receive_bytes];
+                self.take_up();
             }
             (self.at, self.end) = (0, 0);
-            let received = ready!(self.socket.poll_receive(context, &mut self.buffer))?;
+            let received = self.socket.poll_receive(context, &mut self.buffer);
+            if received.is_pending() {
+                self.put_down();
+            }
+            let received = ready!(received)?;
             self.end = received;
             self.ended = received == 0;
             self.resize(received);
@@ -71,20 +81,40 @@ impl<S: Socket, R: Reactor> SocketIo<S, R> {
 
     /// Completes when the client is gone, while nobody takes its bytes; what it sends is kept.
     pub(super) fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.buffer.is_empty() {
-            self.buffer = vec![0; self.receive_bytes];
-        }
         while !self.ended {
+            if self.buffer.is_empty() {
+                self.take_up();
+            }
             let room = &mut self.buffer[self.end..];
             if room.is_empty() {
                 return Poll::Pending;
             }
-            match ready!(self.socket.poll_receive(context, room)) {
-                Ok(count @ 1..) => self.end += count,
-                Ok(0) | Err(_) => self.ended = true,
+            match self.socket.poll_receive(context, room) {
+                Poll::Ready(Ok(count @ 1..)) => self.end += count,
+                Poll::Ready(Ok(0) | Err(_)) => self.ended = true,
+                Poll::Pending => {
+                    if self.at == self.end {
+                        self.put_down();
+                    }
+                    return Poll::Pending;
+                }
             }
         }
         Poll::Ready(())
+    }
+
+    fn take_up(&mut self) {
+        let kept = PUT_DOWN.take();
+        self.buffer = if kept.len() == self.receive_bytes {
+            kept
+        } else {
+            vec![0; self.receive_bytes]
+        };
+    }
+
+    fn put_down(&mut self) {
+        (self.at, self.end) = (0, 0);
+        PUT_DOWN.set(std::mem::take(&mut self.buffer));
     }
 
     /// The next buffer fits how much came: bulk needs few large receives, idling little memory.

@@ -69,7 +69,7 @@ impl<R: Reactor, S: Socket> Connection<R, S> {
     }
 
     /// Whether the connection has as much in flight as it may.
-    fn is_at_caps(&self) -> bool {
+    pub(crate) fn is_at_caps(&self) -> bool {
         self.requests.get() >= CONNECTION_REQUESTS_MAX
             || self.request_bytes.get() >= CONNECTION_IN_FLIGHT_BYTES_MAX as usize
             || self.outbox.borrow().bytes() >= OUTPUT_BYTES_MAX

@@ -13,6 +13,7 @@ mod control;
 mod error;
 mod event;
 mod greeting;
+mod intake;
 mod outbox;
 mod read;
 mod reader;

@@ -6,11 +6,12 @@
 
 use std::collections::VecDeque;
 
+use weir_gateway::Permit;
 use weir_protocol::model::{Offset, Position, Timestamp};
 use weir_protocol::wire::error::ErrorCode;
 use weir_protocol::wire::frame::Correlation;
 use weir_protocol::wire::response::{AppendOutcome, encode_appended};
-use weir_reactor::Monotonic;
+use weir_reactor::{Monotonic, Spares};
 
 /// What admission made of one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,9 @@ pub(crate) struct Outbox {
     sending: usize,
     /// Bytes that reads under way may add.
     reserved: usize,
+    /// What covers the records among `ready`, and among what is being sent.
+    permits: Vec<Permit>,
+    sending_permits: Vec<Permit>,
 }
 
 /// An append that was answered.
@@ -86,6 +90,26 @@ impl Outbox {
     /// Where an answer that can leave at once is written.
     pub(crate) fn ready(&mut self) -> &mut Vec<u8> {
         &mut self.ready
+    }
+
+    /// Makes room for an answer of `bytes`.
+    pub(crate) fn make_room(&mut self, bytes: usize, spares: &Spares) {
+        if self.ready.is_empty() && self.ready.capacity() < bytes {
+            spares.give(std::mem::replace(&mut self.ready, spares.take(bytes)));
+        }
+        self.ready.reserve(bytes);
+    }
+
+    /// `permit` covers what was just written, until it is sent.
+    pub(crate) fn attach(&mut self, permit: Permit) {
+        self.permits.push(permit);
+    }
+
+    /// Lets go of an empty buffer that is longer than `bytes`.
+    pub(crate) fn let_go(&mut self, bytes: usize) {
+        if self.ready.is_empty() && self.ready.capacity() > bytes {
+            self.ready = Vec::new();
+        }
     }
 
     /// The position that the first waiting append needs.
@@ -126,12 +150,14 @@ impl Outbox {
         assert!(sending.is_empty(), "what was taken before was sent");
         std::mem::swap(&mut self.ready, sending);
         self.sending = sending.len();
+        std::mem::swap(&mut self.permits, &mut self.sending_permits);
         true
     }
 
     /// What was taken has been sent.
     pub(crate) fn sent(&mut self) {
         self.sending = 0;
+        self.sending_permits.clear();
     }
 
     /// Bytes encoded and not sent yet.

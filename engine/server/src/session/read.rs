@@ -1,12 +1,14 @@
 //! A read request: a task of its own, so that one that waits for data holds up nobody.
 //!
-//! It owns a cursor, not memory. Room for the answer is set aside before bytes are read; a read
-//! that waited for data and finds no room then lets go of what it got and reads again later.
+//! It owns a cursor, not memory. Room for the answer is set aside before bytes are read, the
+//! connection's and the core's; a read that waited for data and finds no room then lets go of what it
+//! got and reads again later.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
+use weir_gateway::{Permit, Wish};
 use weir_protocol::limits::MIB;
 use weir_protocol::wire::frame::Correlation;
 use weir_protocol::wire::request::{ReadFrom, ReadRequest};
@@ -18,6 +20,9 @@ use super::connection::{Connection, OUTPUT_BYTES_MAX};
 
 /// Most bytes of batches in one answer, unless a single batch is longer.
 const ANSWER_BYTES_MAX: u32 = 4 * MIB;
+
+/// An answer without its batches is shorter.
+const ANSWER_HEAD_BYTES: usize = 128;
 
 /// Reads and queues the answer.
 pub(crate) async fn read<R: Reactor, S: Socket>(
@@ -35,22 +40,38 @@ pub(crate) async fn read<R: Reactor, S: Socket>(
         wait_ms: 0,
         polling: true,
     };
-    let outcome = loop {
+    let budget = &connection.sessions.records;
+    let mut wish = Wish::up_to(bytes_max as usize);
+    let (outcome, permit) = loop {
         if !connection.reserve(bytes_max as usize).await {
             return;
         }
+        let permit = match budget.spare(wish.bytes()) {
+            Some(permit) => permit,
+            None => budget.reserve(wish).await,
+        };
+        request.bytes_max = bytes_max.min(permit.bytes() as u32);
         let outcome = connection.engine.read_here(&request).await;
         let left = deadline.since(connection.engine.monotonic());
         match outcome {
+            // One batch is longer than what was taken for it: it is let go of, and read again.
+            Ok(here) if here.batches.bytes > permit.bytes() => {
+                wish = Wish::exactly(here.batches.bytes);
+                drop((here, permit));
+                connection.release(bytes_max as usize);
+                request.polling = false;
+                continue;
+            }
             Ok(here) if here.batches.count == 0 && !here.at_end && !left.is_zero() => {
                 if connection.is_ending() {
-                    break Ok(here);
+                    break (Ok(here), permit);
                 }
                 // From here on, whatever the request said: LATEST means the tip of its first look.
                 request.from = ReadFrom::Offset(here.next);
             }
-            outcome => break outcome,
+            outcome => break (outcome, permit),
         }
+        drop(permit);
         connection.release(bytes_max as usize);
         // The call was counted above; waiting is not another one.
         request.polling = false;
@@ -58,11 +79,14 @@ pub(crate) async fn read<R: Reactor, S: Socket>(
         let found = wait_for_data(connection, &request).await;
         request.wait_ms = 0;
         // Where there is no room for it now, it is let go and read again later.
+        let Some(outcome) = found else { continue };
+        let bytes = outcome.as_ref().map_or(0, |here| here.batches.bytes);
+        let Some(permit) = budget.spare(bytes) else {
+            continue;
+        };
         let mut outbox = connection.outbox.borrow_mut();
-        if let Some(outcome) = found
-            && outbox.reserve(bytes_max as usize, OUTPUT_BYTES_MAX)
-        {
-            break outcome;
+        if outbox.reserve(bytes_max as usize, OUTPUT_BYTES_MAX) {
+            break (outcome, permit);
         }
     };
     if let Ok(here) = &outcome {
@@ -70,7 +94,7 @@ pub(crate) async fn read<R: Reactor, S: Socket>(
         let bytes = here.batches.bytes as u64;
         connection.engine.charge_read(asked.shard, bytes);
     }
-    answer(connection, to, outcome);
+    answer(connection, to, outcome, permit);
     connection.release(bytes_max as usize);
     let took = connection.engine.monotonic().since(started);
     connection.sessions.counters.read.borrow_mut().record(took);
@@ -101,6 +125,7 @@ fn answer<R: Reactor, S: Socket>(
     connection: &Rc<Connection<R, S>>,
     to: Correlation,
     outcome: Result<ReadHere<R>, ReadError>,
+    mut permit: Permit,
 ) {
     if connection.has_send_failed() {
         return;
@@ -109,9 +134,10 @@ fn answer<R: Reactor, S: Socket>(
         Err(error) => connection.refuse(to, error.to_wire()),
         Ok(here) => {
             let mut outbox = connection.outbox.borrow_mut();
+            let spares = connection.engine.spares();
+            outbox.make_room(here.batches.bytes + ANSWER_HEAD_BYTES, spares);
             let out = outbox.ready();
             let writer = RecordsWriter::start(to, out);
-            out.reserve(here.batches.bytes);
             for chunk in here.batches.chunks() {
                 out.extend_from_slice(chunk);
             }
@@ -124,6 +150,8 @@ fn answer<R: Reactor, S: Socket>(
                 batches: &[],
             };
             writer.finish(&answer, out);
+            permit.cover(here.batches.bytes);
+            outbox.attach(permit);
             drop(outbox);
             connection.written.notify();
         }

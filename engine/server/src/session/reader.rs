@@ -16,16 +16,25 @@ const TURN_BYTES: usize = 512 * 1024;
 
 /// Runs until the other side sends no more, or sends nonsense.
 pub(crate) async fn run<R: Reactor, S: Socket>(connection: &Rc<Connection<R, S>>) {
-    let mut buffer = ReceiveBuffer::new();
+    let mut buffer = ReceiveBuffer::new(Rc::clone(&connection.sessions.intake));
     let mut turn = 0;
-    while connection.may_take().await {
-        let watch = &connection.watch;
-        if watch.is_silent.replace(false) {
-            buffer.trim();
+    loop {
+        if connection.is_at_caps() {
+            buffer.put_down();
         }
-        watch.is_partial.set(buffer.is_partial());
+        if !connection.may_take().await {
+            break;
+        }
+        let watch = &connection.watch;
+        let has_moved = buffer.has_moved();
+        if !buffer.is_partial() {
+            watch.partial_since.set(None);
+        } else if has_moved || watch.partial_since.get().is_none() {
+            watch.partial_since.set(Some(watch.progress.get()));
+        }
+        watch.is_receiving.set(true);
         let received = buffer.receive(&connection.socket).await;
-        watch.is_partial.set(false);
+        watch.is_receiving.set(false);
         let Ok(count @ 1..) = received else { break };
         let now = connection.engine.monotonic();
         watch.progress.set(now);

@@ -7,9 +7,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use weir_gateway::ReadBudget;
 use weir_reactor::{Monotonic, Reactor, Socket};
 
 use super::event::Event;
+use super::intake::Intake;
 use crate::metrics::DurationBuckets;
 
 /// How long a new connection may take for its hello.
@@ -19,8 +21,16 @@ const STALL_PATIENCE: Duration = Duration::from_mins(1);
 /// How long a connection may be silent.
 const IDLE_PATIENCE: Duration = Duration::from_hours(1);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-/// Silent for so long, a connection gives memory back.
-const TRIM_AFTER: Duration = Duration::from_secs(5);
+/// A frame must be whole so long after its first byte, however it trickles.
+const FRAME_PATIENCE: Duration = Duration::from_mins(5);
+/// The same while others wait for memory that begun frames hold.
+const SHORT_PATIENCE: Duration = Duration::from_secs(10);
+/// How often buffers that nobody used are freed.
+const SWEEPS_PER_CLEARING: u64 = 10;
+/// For what comes in, where nobody says how much.
+const INTAKE_BYTES_DEFAULT: usize = 32 * 1024 * 1024;
+/// For records that go out, where nobody says how much.
+const RECORD_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
 
 /// One connection, as the sweep sees it.
 #[derive(Debug)]
@@ -28,16 +38,16 @@ pub(crate) struct Watch<S> {
     socket: S,
     /// Its hello has not come yet.
     pub(crate) is_greeting: Cell<bool>,
-    /// A frame has begun to come, and the rest is awaited.
-    pub(crate) is_partial: Cell<bool>,
+    /// Bytes are awaited.
+    pub(crate) is_receiving: Cell<bool>,
+    /// Since when a frame has begun to come and is not whole.
+    pub(crate) partial_since: Cell<Option<Monotonic>>,
     /// The other side has to take bytes.
     pub(crate) is_sending: Cell<bool>,
     /// When bytes moved last.
     pub(crate) progress: Cell<Monotonic>,
     /// Requests without an answer sent, or bytes not sent.
     pub(crate) is_busy: Cell<bool>,
-    /// Set by the sweep, cleared by whoever gave memory back.
-    pub(crate) is_silent: Cell<bool>,
     /// The connection or its core is ending.
     pub(crate) ending: Event,
 }
@@ -61,11 +71,26 @@ pub(crate) struct CoreSessions<S> {
     /// While the core is stopping: a connection fell quiet or ended.
     pub(crate) quieted: Event,
     pub(crate) counters: SessionCounters,
+    /// Memory for what comes in.
+    pub(crate) intake: Rc<Intake>,
+    /// Memory for records that go out.
+    pub(crate) records: Rc<ReadBudget>,
 }
 
 impl<S> Default for CoreSessions<S> {
     fn default() -> Self {
+        let records = ReadBudget::new(RECORD_BYTES_DEFAULT);
+        Self::new(INTAKE_BYTES_DEFAULT, records)
+    }
+}
+
+impl<S> CoreSessions<S> {
+    /// Connections that hold at most `intake_bytes` of what comes in, and take what they read out of
+    /// `records`.
+    pub(crate) fn new(intake_bytes: usize, records: Rc<ReadBudget>) -> Self {
         Self {
+            intake: Intake::new(intake_bytes),
+            records,
             watches: RefCell::default(),
             stopping: Cell::default(),
             quieted: Event::default(),
@@ -80,11 +105,11 @@ impl<S: Socket> CoreSessions<S> {
         let watch = Rc::new(Watch {
             socket,
             is_greeting: Cell::new(true),
-            is_partial: Cell::new(false),
+            is_receiving: Cell::new(false),
+            partial_since: Cell::new(None),
             is_sending: Cell::new(false),
             progress: Cell::new(now),
             is_busy: Cell::new(false),
-            is_silent: Cell::new(false),
             ending: Event::default(),
         });
         self.watches.borrow_mut().push(Rc::downgrade(&watch));
@@ -118,9 +143,14 @@ impl<S: Socket> CoreSessions<S> {
 
     /// Ends connections that made no progress for too long, for as long as the core runs.
     pub(crate) async fn sweep<R: Reactor>(self: Rc<Self>, reactor: R) {
+        let mut sweeps = 0;
         while !self.stopping.get() {
             reactor.sleep(SWEEP_INTERVAL).await;
             self.sweep_once(reactor.monotonic());
+            sweeps += 1;
+            if sweeps % SWEEPS_PER_CLEARING == 0 {
+                self.intake.let_go_of_unused();
+            }
         }
     }
 
@@ -128,11 +158,22 @@ impl<S: Socket> CoreSessions<S> {
         self.watches
             .borrow_mut()
             .retain(|watch| watch.strong_count() > 0);
+        let frame_patience = if self.intake.has_waiting() {
+            SHORT_PATIENCE
+        } else {
+            FRAME_PATIENCE
+        };
         for watch in self.watches.borrow().iter().filter_map(Weak::upgrade) {
             let silent = now.since(watch.progress.get());
+            // Only where the client is waited for: a frame that is dealt with may take its time.
+            let partial = watch
+                .partial_since
+                .get()
+                .filter(|_| watch.is_receiving.get());
+            let is_slow = partial.is_some_and(|since| now.since(since) > frame_patience);
             let patience = if watch.is_greeting.get() {
                 HELLO_PATIENCE
-            } else if watch.is_partial.get() || watch.is_sending.get() {
+            } else if partial.is_some() || watch.is_sending.get() {
                 STALL_PATIENCE
             } else if watch.is_busy.get() {
                 // A read waits for data, or the log for the disk.
@@ -140,8 +181,7 @@ impl<S: Socket> CoreSessions<S> {
             } else {
                 IDLE_PATIENCE
             };
-            watch.is_silent.set(silent > TRIM_AFTER);
-            if silent > patience {
+            if silent > patience || is_slow {
                 self.counters
                     .timed_out
                     .set(self.counters.timed_out.get() + 1);

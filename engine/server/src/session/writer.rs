@@ -14,8 +14,10 @@ use super::outbox::Decision;
 
 /// Bytes sent between two signs of life, so that a slow client is told from a dead one.
 const SEND_BYTES: usize = 1024 * 1024;
-/// A buffer larger than this is given back when the connection falls silent.
-const KEEP_BYTES: usize = 64 * 1024;
+/// A buffer of at least this is given back as soon as it is sent.
+const LENT_BYTES: usize = 64 * 1024;
+/// A buffer larger than this is let go of when all is answered.
+const KEEP_BYTES: usize = 1024;
 
 /// Runs until the reader ended and everything was sent, or sending failed.
 pub(crate) async fn run<R: Reactor, S: Socket>(connection: &Rc<Connection<R, S>>) {
@@ -32,6 +34,12 @@ pub(crate) async fn run<R: Reactor, S: Socket>(connection: &Rc<Connection<R, S>>
                 break;
             }
             sending.clear();
+            if sending.capacity() >= LENT_BYTES {
+                connection
+                    .engine
+                    .spares()
+                    .give(std::mem::take(&mut sending));
+            }
             connection.outbox.borrow_mut().sent();
             connection.freed.notify();
             continue;
@@ -47,9 +55,10 @@ pub(crate) async fn run<R: Reactor, S: Socket>(connection: &Rc<Connection<R, S>>
             if connection.sessions.is_stopping() {
                 connection.sessions.quieted.notify();
             }
-            if connection.watch.is_silent.get() && sending.capacity() > KEEP_BYTES {
+            if sending.capacity() > KEEP_BYTES {
                 sending = Vec::new();
             }
+            connection.outbox.borrow_mut().let_go(KEEP_BYTES);
         }
         let awaited = connection.outbox.borrow().awaited();
         let woken = std::pin::pin!(connection.written.after(seen));
