@@ -16,7 +16,7 @@ pub(crate) use clients::{
     aws, launcher, node, python_with_asyncio_clients, python_with_boto, with_aws_environment,
 };
 pub(crate) use commands::{Ran, run, signal, weir};
-pub(crate) use content::{Content, Shape, fill, parse};
+pub(crate) use content::{Content, Shape, fill, mix, parse};
 pub(crate) use folder::{bytes_on_disk, temporary};
 pub(crate) use http::Http;
 pub(crate) use load::{Load, Noted, Placed, Plan};

@@ -47,8 +47,8 @@ pub use log::{Log, LogState};
 pub use open::{LogParts, LogSeed};
 pub use read::ReadBatches;
 pub use recovery::{
-    Damage, LogCheck, Lost, RecoveredLog, RecoveryReport, Span, TornTail, check_log, recover,
-    recover_with,
+    Damage, DamageKind, LogCheck, Lost, RecoveredLog, RecoveryReport, Span, TornTail, check_log,
+    recover, recover_with,
 };
 pub use sealed::SealedSegment;
 pub use segment::{layout_of_footer, layout_of_header, layout_of_start_table, layout_of_trailer};

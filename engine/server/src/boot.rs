@@ -15,9 +15,10 @@ use weir_reactor::{
     Acceptor, CorePlan, Listener, Mailbox, Running, Waiting, choose_cpus, cpus_allowed, mailbox,
     oneshot, physical_memory_bytes, preflight, start_cores,
 };
-use weir_stream::{Control, FolderOptions, OpenFolder, OpenFolderError, open_folder};
+use weir_stream::{Control, FolderOptions, OpenFolder, OpenFolderError, catalog_rots, open_folder};
 
 use crate::accept::{Port, Refusals, Seats, dealer};
+use crate::catalog_panic;
 use crate::certificate::Certificate;
 use crate::cli::failure::Failure;
 use crate::config::{Auth, Config, Https};
@@ -56,6 +57,11 @@ pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
     check_machine(config, cpus.len())?;
     let ports = Ports::bind(config)?;
     let options = folder_options(config, cpus.len());
+    let folder = options.path.display().to_string();
+    catalog_panic::tell_instead(move |found| {
+        eprintln!("weir: {}", catalog_rots(&folder, found));
+        1
+    });
     let OpenFolder {
         cores,
         control,

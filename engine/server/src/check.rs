@@ -9,9 +9,14 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 use weir_reactor::preflight;
-use weir_stream::{CheckedDamage, CheckedFolder, CheckedShard, LogCheck, check_folder};
+use weir_stream::{
+    CheckedDamage, CheckedFolder, CheckedGivenUp, CheckedShard, DamageKind, GivenUpAs, LogCheck,
+    check_folder,
+};
 
+use crate::catalog_panic;
 use crate::cli::failure::Failure;
+use crate::repair;
 use crate::units::{show_count, show_counted, show_size_about};
 
 pub(crate) const ABOUT: &str = "\
@@ -53,25 +58,17 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<(), Failure> {
     }
     let damages = checked.damage.len() as u64 + checked.more_damage;
     Err(Failure::data_wrong(format!(
-        "{} is damaged in {}: copy the folder, look at the disk, and see \"Faults and damage\" in \
+        "{} is damaged in {}: copy the folder, look at the disk, and see \"weir repair\" in \
          docs/operations.md",
         arguments.folder.display(),
         show_counted(damages, "place")
     )))
 }
 
-/// redb ends the process where a page of the catalog makes no sense to it. Here that is a finding:
-/// it is told as one, with the code for damage. A panic of our own stays what it is.
+/// redb panics where a page of the catalog makes no sense to it. That is a finding: it is told as one,
+/// with the code for damage.
 fn tell_rot_from_panics(is_json: bool) {
-    let ours = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let is_catalog = panic
-            .location()
-            .is_some_and(|at| at.file().contains("redb-"));
-        if !is_catalog {
-            return ours(panic);
-        }
-        let found = panic.payload_as_str().unwrap_or("a page makes no sense");
+    catalog_panic::tell_instead(move |found| {
         let damage = CheckedDamage {
             log: None,
             file: "catalog".to_owned(),
@@ -82,6 +79,8 @@ fn tell_rot_from_panics(is_json: bool) {
                  backup of the whole folder"
             ),
             lost: Vec::new(),
+            generation: None,
+            kind: DamageKind::Contradiction,
         };
         let checked = CheckedFolder {
             segment_bytes: 0,
@@ -90,6 +89,7 @@ fn tell_rot_from_panics(is_json: bool) {
             logs: Vec::new(),
             damage: vec![damage],
             more_damage: 0,
+            given_up: Vec::new(),
         };
         let text = if is_json {
             format!("{}\n", as_json(&checked))
@@ -100,8 +100,8 @@ fn tell_rot_from_panics(is_json: bool) {
         let mut out = io::stdout().lock();
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         let _ = writeln!(io::stderr(), "weir: the catalog is damaged in 1 place");
-        std::process::exit(5);
-    }));
+        5
+    });
 }
 
 fn as_text(checked: &CheckedFolder) -> String {
@@ -144,6 +144,9 @@ fn as_text(checked: &CheckedFolder) -> String {
             show_counted(checked.more_damage, "damage")
         );
     }
+    for given_up in &checked.given_up {
+        out.push_str(&repair::line_of(given_up));
+    }
     let sum = |of: fn(&LogCheck) -> u64| checked.logs.iter().map(of).sum::<u64>();
     let _ = writeln!(
         out,
@@ -152,7 +155,9 @@ fn as_text(checked: &CheckedFolder) -> String {
         show_counted(sum(|log| log.batches), "batch").replace("batchs", "batches"),
         show_size_about(sum(|log| log.bytes))
     );
-    if checked.is_sound() {
+    if checked.is_sound() && !checked.given_up.is_empty() {
+        out.push_str("sound, but for what was given up\n");
+    } else if checked.is_sound() {
         out.push_str("sound: every record that was acknowledged and has not expired is there\n");
     }
     out
@@ -187,7 +192,7 @@ fn line_of(log: &LogCheck) -> String {
     line
 }
 
-fn name_of(lost: &CheckedShard) -> String {
+pub(crate) fn name_of(lost: &CheckedShard) -> String {
     match &lost.stream {
         Some(stream) => format!("{stream}/{}", lost.shard.index),
         None => format!(
@@ -199,33 +204,58 @@ fn name_of(lost: &CheckedShard) -> String {
 }
 
 fn as_json(checked: &CheckedFolder) -> Value {
-    let lost = |lost: &CheckedShard| {
-        json!({
-            "stream": lost.stream,
-            "stream_number": lost.shard.stream.get(),
-            "shard": lost.shard.index.to_string(),
-            "from": lost.from.get(),
-            "until": lost.until.get(),
-        })
-    };
-    let damage = |damage: &CheckedDamage| {
-        json!({
-            "log": damage.log,
-            "file": damage.file,
-            "at": damage.at,
-            "bytes": damage.bytes,
-            "what": damage.what,
-            "lost": damage.lost.iter().map(lost).collect::<Vec<_>>(),
-        })
-    };
     json!({
         "sound": checked.is_sound(),
         "segment_bytes": checked.segment_bytes,
         "streams": checked.streams,
         "shards": checked.shards,
         "logs": checked.logs.iter().map(log_json).collect::<Vec<_>>(),
-        "damage": checked.damage.iter().map(damage).collect::<Vec<_>>(),
+        "damage": checked.damage.iter().map(damage_json).collect::<Vec<_>>(),
         "more_damage": checked.more_damage,
+        "given_up": checked.given_up.iter().map(given_up_json).collect::<Vec<_>>(),
+    })
+}
+
+fn shard_json(lost: &CheckedShard) -> Value {
+    json!({
+        "stream": lost.stream,
+        "stream_number": lost.shard.stream.get(),
+        "shard": lost.shard.index.to_string(),
+        "from": lost.from.get(),
+        "until": lost.until.get(),
+    })
+}
+
+/// Damage, for programs.
+pub(crate) fn damage_json(damage: &CheckedDamage) -> Value {
+    json!({
+        "log": damage.log,
+        "file": damage.file,
+        "at": damage.at,
+        "bytes": damage.bytes,
+        "what": damage.what,
+        "lost": damage.lost.iter().map(shard_json).collect::<Vec<_>>(),
+    })
+}
+
+/// What was given up, for programs.
+pub(crate) fn given_up_json(given_up: &CheckedGivenUp) -> Value {
+    let given_up_as = match given_up.given_up_as {
+        GivenUpAs::Records => "records",
+        GivenUpAs::SetAside => "set_aside",
+        GivenUpAs::MadeAnew => "made_anew",
+        GivenUpAs::Kept => "kept",
+    };
+    json!({
+        "as": given_up_as,
+        "log": given_up.segment.map(|(log, _)| log),
+        "generation": given_up.segment.map(|(_, generation)| generation),
+        "records": given_up.records.as_ref().map(shard_json),
+        "file": given_up.file,
+        "at": given_up.at,
+        "bytes": given_up.bytes,
+        "what": given_up.what,
+        "when_ms": given_up.when_ms,
     })
 }
 
@@ -240,6 +270,7 @@ fn log_json(log: &LogCheck) -> Value {
         "unsealed": log.unsealed,
         "free": log.free,
         "half_made": log.half_made,
+        "set_aside": log.set_aside,
         "bytes": log.bytes,
         "frames": log.frames,
         "batches": log.batches,

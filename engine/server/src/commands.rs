@@ -9,7 +9,8 @@ use crate::check::CheckArguments;
 use crate::cli;
 use crate::cli::arguments::StreamCommand;
 use crate::config::ServeArguments;
-use crate::{boot, check, logs};
+use crate::repair::RepairArguments;
+use crate::{boot, check, logs, repair};
 
 const EXAMPLES: &str = "Examples:
   weir serve --data-dir ./weir-data
@@ -50,6 +51,12 @@ enum Command {
   weir check /var/lib/weir --json
   weir check ./backup && echo sound")]
     Check(CheckArguments),
+    /// Give up what is damaged in a data folder that no server uses
+    #[command(long_about = repair::ABOUT, after_help = "Examples:
+  weir repair ./weir-data --shard logs/shardId-000000000002 --dry-run
+  weir repair ./weir-data --shard logs/2 --skip-damaged
+  weir repair ./weir-data --log 0 --skip-damaged --json")]
+    Repair(RepairArguments),
     /// Print the version
     #[command(after_help = "Examples:
   weir version
@@ -81,6 +88,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }),
         Command::Stream { command } => cli::run(&command),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Repair(arguments) => repair::run(&arguments),
         Command::Version => {
             println!("weir {}", version());
             Ok(())

@@ -6,6 +6,7 @@
 mod accept;
 mod admin;
 mod boot;
+mod catalog_panic;
 mod certificate;
 mod check;
 mod cli;
@@ -16,6 +17,7 @@ mod ground;
 mod keys;
 mod logs;
 mod metrics;
+mod repair;
 mod session;
 mod stop;
 pub mod units;

@@ -187,6 +187,11 @@ const ENGINE_GAUGES: &[(&str, &str, EngineNumber)] = &[
     ("weir_free_segments", "Segments ready to be written", |c| {
         c.log.free_segments as f64
     }),
+    (
+        "weir_given_up",
+        "Ranges of records and segments that weir repair gave up",
+        |c| c.log.given_up as f64,
+    ),
     ("weir_sealed_segments", "Sealed segments kept", |c| {
         c.log.sealed_segments as f64
     }),

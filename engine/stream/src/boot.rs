@@ -27,6 +27,7 @@ use crate::cross_core::CoreAddress;
 use crate::error::OpenFolderError;
 use crate::folder::{CoreSeed, FolderOptions};
 use crate::format::{self, FORMAT_VERSION, FormatError};
+use crate::given_up;
 use crate::homing::{Homes, Logs};
 use crate::subscription::SubscriptionTimes;
 
@@ -110,7 +111,10 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
     let expiry = contents.expiry;
     let model = Model::new(&mut contents, cores);
     let streams = model.snapshot();
-    let homes = Homes::new(&streams, &recovered, is_clean);
+    let given_up = catalog.given_up().map_err(failed)?;
+    report.extend(given_up::line_of(&given_up));
+    let homes = Homes::new(&streams, &recovered, is_clean, &given_up);
+    given_up::forget_outlived(&catalog, &given_up, &streams, &recovered, expiry).map_err(failed)?;
 
     let (mailbox, requests) = mailbox(REQUESTS_MAX);
     let mut addresses = Vec::new();
@@ -122,6 +126,7 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
     }
     let settings = log_settings(options, identity, life.incarnation);
     let logs = Logs::new(recovered, cores, life.has_cores_changed);
+    let stepped_over = given_up::stepped_over(&given_up);
     let mut seeds = Vec::new();
     for (core, (requests, publications)) in (0..).zip(ends) {
         let (shards, elsewhere) = homes.of_core(core);
@@ -136,7 +141,7 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
                 adopted,
                 shards,
                 elsewhere,
-                given_up: Vec::new(),
+                given_up: stepped_over.clone(),
             },
             streams: Arc::clone(&streams),
             addresses: addresses.clone(),

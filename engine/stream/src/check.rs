@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use weir_log::{Hole, LedgerState, LogCheck, Lost, Span, check_log};
+use weir_log::{DamageKind, FolderIdentity, Hole, LedgerState, LogCheck, Lost, Span, check_log};
 use weir_protocol::model::{LogId, Offset, ShardId, ShardIndex, StreamId, Timestamp};
 use weir_reactor::{CorePlan, FolderLock, PlainDisk, Reactor, choose_cpus, start_cores, wall_ms};
 
 use crate::boot::found_logs;
-use crate::catalog::store::{Catalog, Contents, Namespace};
+use crate::catalog::given_up::{Fate, Found, GivenUpRows};
+use crate::catalog::look::{CatalogFault, look_at_catalog};
+use crate::catalog::store::{Contents, Namespace};
 use crate::error::OpenFolderError;
 use crate::format::{self, FORMAT_VERSION, FormatError};
 use crate::stream::Stream;
@@ -31,6 +33,42 @@ pub struct CheckedFolder {
     pub damage: Vec<CheckedDamage>,
     /// Damages beyond those.
     pub more_damage: u64,
+    /// What an operator gave up: it is no damage any more.
+    pub given_up: Vec<CheckedGivenUp>,
+}
+
+/// What an operator gave up, or is about to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedGivenUp {
+    /// What that means.
+    pub given_up_as: GivenUpAs,
+    /// The log and the segment's generation, where it is about one.
+    pub segment: Option<(u32, u64)>,
+    /// The records that it costs, where it is about records.
+    pub records: Option<CheckedShard>,
+    /// The file or folder where the damage was found.
+    pub file: String,
+    /// Where it begins in the file.
+    pub at: u64,
+    /// How long it is.
+    pub bytes: u64,
+    /// What was found.
+    pub what: String,
+    /// When it was given up, in milliseconds since 1970.
+    pub when_ms: u64,
+}
+
+/// What giving up means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivenUpAs {
+    /// Readers step over records.
+    Records,
+    /// A segment counts no more, and its file stays as it is.
+    SetAside,
+    /// A segment's footer is made anew.
+    MadeAnew,
+    /// Damage that costs no record stays.
+    Kept,
 }
 
 /// Something that does not verify, or does not fit the rest.
@@ -48,6 +86,10 @@ pub struct CheckedDamage {
     pub what: String,
     /// Records that are lost by it, where that is known.
     pub lost: Vec<CheckedShard>,
+    /// The segment's generation, where it is about one.
+    pub generation: Option<u64>,
+    /// What becomes of it.
+    pub kind: DamageKind,
 }
 
 /// Records of a shard.
@@ -70,18 +112,96 @@ impl CheckedFolder {
     }
 }
 
+/// A folder that was looked at, and is held.
+pub(crate) struct Looked {
+    pub(crate) checked: CheckedFolder,
+    pub(crate) given_up: GivenUpRows,
+    /// Of every account and region.
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) ledgers: BTreeMap<u32, LedgerState>,
+    /// The catalog could be read.
+    pub(crate) is_known: bool,
+    _lock: Option<FolderLock>,
+}
+
 /// Holds the folder's lock and looks at all of it. An error means that it could not be looked at:
 /// it is in use, it is no folder of ours, or the disk refuses reads. Blocks.
 pub fn check_folder(path: &Path) -> Result<CheckedFolder, OpenFolderError> {
-    let folder = path.display().to_string();
-    let failed = |text: String| OpenFolderError::Io {
-        folder: folder.clone(),
-        text,
+    look(path).map(|looked| looked.checked)
+}
+
+/// As [`check_folder`], with all that the catalog says, and the folder is held.
+pub(crate) fn look(path: &Path) -> Result<Looked, OpenFolderError> {
+    let (identity, lock) = hold(path)?;
+    let mut looked = Looked {
+        checked: CheckedFolder {
+            segment_bytes: identity.segment_bytes,
+            streams: 0,
+            shards: 0,
+            logs: Vec::new(),
+            damage: Vec::new(),
+            more_damage: 0,
+            given_up: Vec::new(),
+        },
+        given_up: GivenUpRows::default(),
+        streams: Vec::new(),
+        ledgers: BTreeMap::new(),
+        is_known: false,
+        _lock: lock,
     };
-    let disk = PlainDisk::new(path);
-    let format = format::read(&disk).map_err(|error| match error {
+    let checked = &mut looked.checked;
+    let nobody = Namespace {
+        account: String::new(),
+        region: String::new(),
+    };
+    let found = look_at_catalog(&PlainDisk::new(path), nobody);
+    let found = match found.map_err(|error| io_error(path, error.to_string()))? {
+        Ok(found) => found,
+        Err(CatalogFault { text: what, .. }) => {
+            let what =
+                format!("it cannot be read ({what}), so the logs were not looked at: {PUT_BACK}");
+            checked.damage.push(of_catalog(what));
+            return Ok(looked);
+        }
+    };
+    if !found.in_order {
+        let what = format!("its pages do not verify: {PUT_BACK}");
+        checked.damage.push(of_catalog(what));
+    }
+    checked.logs = look_at_logs_on_a_core(path, identity, &found.ledgers)?;
+    let noted = found.contents.expiry.map_or(0, |e| e.effective_ms);
+    let expiry = Timestamp::from_millis(noted.max(wall_ms()));
+    let Contents { named, others, .. } = found.contents;
+    looked.streams = named.into_iter().chain(others).collect();
+    let streams: BTreeMap<StreamId, &Stream> = looked.streams.iter().map(|s| (s.id, s)).collect();
+    checked.streams = streams.len();
+    checked.shards = streams.values().map(|stream| stream.shards.len()).sum();
+    hold_against(&streams, expiry, checked);
+    checked
+        .damage
+        .retain(|damage| !explains(&found.given_up, damage));
+    checked.given_up = told(&found.given_up, &streams);
+    looked.ledgers = found.ledgers;
+    looked.given_up = found.given_up;
+    looked.is_known = true;
+    Ok(looked)
+}
+
+fn io_error(path: &Path, text: String) -> OpenFolderError {
+    OpenFolderError::Io {
+        folder: path.display().to_string(),
+        text,
+    }
+}
+
+/// What FORMAT says, and the folder's lock.
+fn hold(path: &Path) -> Result<(FolderIdentity, Option<FolderLock>), OpenFolderError> {
+    if !path.is_dir() {
+        return Err(io_error(path, "it is not there, or no folder".to_owned()));
+    }
+    let format = format::read(&PlainDisk::new(path)).map_err(|error| match error {
         FormatError::Newer { found } => OpenFolderError::NewerFormat {
-            folder: folder.clone(),
+            folder: path.display().to_string(),
             found,
             known: FORMAT_VERSION,
         },
@@ -89,111 +209,116 @@ pub fn check_folder(path: &Path) -> Result<CheckedFolder, OpenFolderError> {
             file: path.join(format::FILE).display().to_string(),
             text,
         },
-        FormatError::Io(error) => failed(error.to_string()),
+        FormatError::Io(error) => io_error(path, error.to_string()),
     })?;
     let Some(identity) = format else {
         let text = "it has no FORMAT file: it is not a folder of Weir's".to_owned();
-        return Err(failed(text));
+        return Err(io_error(path, text));
     };
-    let _lock = FolderLock::hold(path).map_err(|error| OpenFolderError::Locked {
+    let lock = FolderLock::hold(path).map_err(|error| OpenFolderError::Locked {
         text: error.to_string(),
     })?;
-    let mut checked = CheckedFolder {
-        segment_bytes: identity.segment_bytes,
-        streams: 0,
-        shards: 0,
-        logs: Vec::new(),
-        damage: Vec::new(),
-        more_damage: 0,
+    Ok((identity, lock))
+}
+
+/// What to do about a catalog that rots.
+const PUT_BACK: &str = "put it back from a backup of the whole folder";
+
+fn of_catalog(what: String) -> CheckedDamage {
+    CheckedDamage {
+        log: None,
+        file: "catalog".to_owned(),
+        at: 0,
+        bytes: 0,
+        what,
+        lost: Vec::new(),
+        generation: None,
+        kind: DamageKind::Contradiction,
+    }
+}
+
+/// Whether damage is what was given up.
+fn explains(given_up: &GivenUpRows, damage: &CheckedDamage) -> bool {
+    let is_covered = |lost: &CheckedShard| given_up.covers(lost.shard, lost.from, lost.until);
+    if !damage.lost.is_empty() && damage.lost.iter().all(is_covered) {
+        return true;
+    }
+    let nobody_misses = damage.lost.iter().all(|lost| lost.stream.is_none());
+    match (damage.log, damage.generation) {
+        (Some(log), Some(generation)) if nobody_misses => {
+            given_up.has_place(log, generation, damage.at, damage.bytes)
+        }
+        _ => false,
+    }
+}
+
+/// What was given up, to be told.
+pub(crate) fn told(
+    given_up: &GivenUpRows,
+    streams: &BTreeMap<StreamId, &Stream>,
+) -> Vec<CheckedGivenUp> {
+    let of = |found: &Found, given_up_as, segment, records| CheckedGivenUp {
+        given_up_as,
+        segment,
+        records,
+        file: found.file.clone(),
+        at: found.at,
+        bytes: found.bytes,
+        what: found.what.clone(),
+        when_ms: found.when_ms,
     };
-    let Some((catalog, contents)) = look_at_catalog(&disk, &mut checked.damage) else {
-        return Ok(checked);
-    };
+    let mut all = Vec::new();
+    for row in &given_up.records {
+        let stream = streams.get(&row.shard.stream);
+        let records = CheckedShard {
+            stream: stream.map(|stream| stream.name.as_str().to_owned()),
+            shard: row.shard,
+            from: row.from,
+            until: row.until,
+        };
+        all.push(of(&row.found, GivenUpAs::Records, None, Some(records)));
+    }
+    for row in &given_up.segments {
+        let given_up_as = match row.fate {
+            Fate::SetAside => GivenUpAs::SetAside,
+            Fate::MadeAnew => GivenUpAs::MadeAnew,
+            Fate::Kept => GivenUpAs::Kept,
+        };
+        let segment = Some((row.log.0, row.generation));
+        for found in &row.found {
+            all.push(of(found, given_up_as, segment, None));
+        }
+    }
+    all
+}
+
+fn look_at_logs_on_a_core(
+    path: &Path,
+    identity: FolderIdentity,
+    known: &BTreeMap<u32, LedgerState>,
+) -> Result<Vec<LogCheck>, OpenFolderError> {
+    let failed = |text: String| io_error(path, text);
     let cpus = choose_cpus(1).map_err(|error| failed(error.to_string()))?;
     let plan = CorePlan {
         cpus,
         folder: path.to_owned(),
     };
-    let known = catalog_ledgers(&catalog);
+    let known = known.clone();
     let running = start_cores(&plan, move |reactor| {
         let known = known.clone();
         async move { look_at_logs(&reactor, identity, &known).await }
     });
     let running = running.map_err(|error| failed(error.to_string()))?;
-    let looked = running.join().pop().flatten();
-    let looked = looked.unwrap_or_else(|| Err("the check panicked".to_owned()));
-    checked.logs = looked.map_err(failed)?;
-    let streams: BTreeMap<StreamId, &Stream> = contents
-        .named
-        .iter()
-        .chain(&contents.others)
-        .map(|stream| (stream.id, stream))
-        .collect();
-    checked.streams = streams.len();
-    checked.shards = streams.values().map(|stream| stream.shards.len()).sum();
-    let noted = contents.expiry.map_or(0, |expiry| expiry.effective_ms);
-    let expiry = Timestamp::from_millis(noted.max(wall_ms()));
-    hold_against(&streams, expiry, &mut checked);
-    Ok(checked)
-}
-
-/// What of each log the catalog knows.
-type Ledgers = Result<BTreeMap<u32, LedgerState>, String>;
-
-fn look_at_catalog(
-    disk: &PlainDisk,
-    damage: &mut Vec<CheckedDamage>,
-) -> Option<(Catalog<PlainDisk>, Contents)> {
-    let nobody = Namespace {
-        account: String::new(),
-        region: String::new(),
-    };
-    let mut damaged = |what: String| {
-        damage.push(CheckedDamage {
-            log: None,
-            file: "catalog".to_owned(),
-            at: 0,
-            bytes: 0,
-            what: format!("{what}: put it back from a backup of the whole folder"),
-            lost: Vec::new(),
-        });
-    };
-    let looked = Catalog::copy(disk, nobody).and_then(|(catalog, in_order)| {
-        let contents = catalog.read(1)?;
-        Ok((catalog, contents, in_order))
-    });
-    match looked {
-        Ok((catalog, contents, in_order)) => {
-            if !in_order {
-                damaged("its pages do not verify".to_owned());
-            }
-            Some((catalog, contents))
-        }
-        Err(error) => {
-            damaged(format!(
-                "it cannot be read ({error}), so the logs were not looked at"
-            ));
-            None
-        }
-    }
-}
-
-fn catalog_ledgers(catalog: &Catalog<PlainDisk>) -> Ledgers {
-    let logs = catalog.logs().map_err(|error| error.to_string())?;
-    logs.into_iter()
-        .map(|log| {
-            let ledger = catalog.ledger(LogId(log)).map_err(|e| e.to_string())?;
-            Ok((log, ledger))
-        })
-        .collect()
+    let logs = running.join().pop().flatten();
+    let logs = logs.unwrap_or_else(|| Err("the check panicked".to_owned()));
+    logs.map_err(failed)
 }
 
 async fn look_at_logs<R: Reactor>(
     reactor: &R,
-    identity: weir_log::FolderIdentity,
-    known: &Ledgers,
+    identity: FolderIdentity,
+    known: &BTreeMap<u32, LedgerState>,
 ) -> Result<Vec<LogCheck>, String> {
-    let known = known.as_ref().map_err(Clone::clone)?;
     let mut logs = found_logs(reactor).await.map_err(|e| e.to_string())?;
     // A log that the catalog counts segments of, and whose folder is gone, is looked for too.
     let counted = known
@@ -236,6 +361,8 @@ fn hold_against(
                 bytes: damage.bytes,
                 what: damage.what,
                 lost: damage.lost.iter().map(named).collect(),
+                generation: damage.generation,
+                kind: damage.kind,
             });
         }
         checked.more_damage += log.more_damage;
@@ -269,14 +396,9 @@ fn hold_against(
                 && closed.next < last.next
             {
                 let what = "records behind the end of a closed shard";
-                ledger.tell(
-                    "catalog",
-                    None,
-                    what,
-                    closed.next,
-                    last.next,
-                    &mut checked.damage,
-                );
+                let numbers = (closed.next, last.next);
+                let kind = DamageKind::Contradiction;
+                ledger.tell(None, what, numbers, kind, &mut checked.damage);
             }
         }
     }
@@ -296,16 +418,15 @@ struct OfShard<'a> {
 impl OfShard<'_> {
     fn tell(
         &self,
-        file: &str,
         log: Option<u32>,
         what: &str,
-        from: Offset,
-        until: Offset,
+        (from, until): (Offset, Offset),
+        kind: DamageKind,
         damage: &mut Vec<CheckedDamage>,
     ) {
         damage.push(CheckedDamage {
             log,
-            file: file.to_owned(),
+            file: log.map_or_else(|| "catalog".to_owned(), |log| format!("log-{log:04}")),
             at: 0,
             bytes: 0,
             what: what.to_owned(),
@@ -315,31 +436,37 @@ impl OfShard<'_> {
                 from,
                 until,
             }],
+            generation: None,
+            kind,
         });
+    }
+
+    /// Whether the place of the damage was told already.
+    fn is_told(&self, (from, until): (Offset, Offset), damage: &[CheckedDamage]) -> bool {
+        let id = self.stream.shard_id(self.index);
+        let mut lost = damage.iter().flat_map(|d| &d.lost);
+        lost.any(|lost| lost.shard == id && lost.from <= from && until <= lost.until)
     }
 
     /// Numbers rise without a break but where an epoch begins; holes are told unless the place of
     /// the damage was, or what they are about has expired.
     fn check(&self, damage: &mut Vec<CheckedDamage>) {
-        let id = self.stream.shard_id(self.index);
         for (log, hole) in self.holes {
-            let is_told = damage
-                .iter()
-                .flat_map(|d| &d.lost)
-                .any(|lost| lost.shard == id && lost.from <= hole.from && hole.until <= lost.until);
+            let numbers = (hole.from, hole.until);
+            let is_told = self.is_told(numbers, damage);
             let after = self.spans.iter().find(|span| span.first >= hole.until);
             let is_expired = after.is_some_and(|span| span.first_arrival < self.horizon);
             if !is_told && !is_expired {
                 let what = "a hole: an earlier start found these records damaged";
-                let file = format!("log-{log:04}");
-                self.tell(&file, Some(*log), what, hole.from, hole.until, damage);
+                self.tell(Some(*log), what, numbers, DamageKind::Records, damage);
             }
         }
         for pair in self.spans.windows(2) {
             let (before, after) = (pair[0], pair[1]);
             if after.first < before.next {
                 let what = "numbers that two records have";
-                self.tell("catalog", None, what, after.first, before.next, damage);
+                let numbers = (after.first, before.next);
+                self.tell(None, what, numbers, DamageKind::Contradiction, damage);
             }
             let in_epoch = after.first.epoch() == before.next.epoch();
             let is_known = self
@@ -349,9 +476,11 @@ impl OfShard<'_> {
             // A segment is given back when nothing in it lives: behind what expired, gaps are
             // usual, and where a byte cap trims they cannot be told from it.
             let lives = before.last_arrival >= self.horizon && self.stream.retain_bytes.is_none();
-            if after.first > before.next && in_epoch && !is_known && lives {
+            let numbers = (before.next, after.first);
+            let is_gap = after.first > before.next && in_epoch && !is_known && lives;
+            if is_gap && !self.is_told(numbers, damage) {
                 let what = "no segment holds these records";
-                self.tell("catalog", None, what, before.next, after.first, damage);
+                self.tell(None, what, numbers, DamageKind::Records, damage);
             }
         }
     }

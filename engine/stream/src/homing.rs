@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use weir_log::{LogSeed, RecoveredLog, Retention, SealedSegment, ShardTip};
 use weir_protocol::model::{LogId, Offset, ShardId, Timestamp};
 
+use crate::catalog::given_up::GivenUpRows;
 use crate::stream::{Shard, Stream, Streams};
 
 /// A shard that another core has, and what is kept of it.
@@ -21,7 +22,12 @@ pub(crate) struct Homes {
 }
 
 impl Homes {
-    pub(crate) fn new(streams: &Streams, recovered: &[RecoveredLog], is_clean: bool) -> Self {
+    pub(crate) fn new(
+        streams: &Streams,
+        recovered: &[RecoveredLog],
+        is_clean: bool,
+        given_up: &GivenUpRows,
+    ) -> Self {
         let mut known: FxHashMap<ShardId, ShardTip> = FxHashMap::default();
         for tip in recovered.iter().flat_map(|log| &log.shards) {
             let entry = known
@@ -46,6 +52,10 @@ impl Homes {
                 } else if !is_clean {
                     // Used up numbers refuse appends; what is stored stays readable.
                     tip.next = tip.next.next_epoch().unwrap_or(Offset::MAX);
+                }
+                if shard.closed.is_none() {
+                    // What is gone may have held these numbers.
+                    tip.next = tip.next.max(given_up.least_next(id));
                 }
                 shards.push((shard.core, tip, retention));
             }

@@ -20,11 +20,13 @@ mod engine;
 mod error;
 mod folder;
 mod format;
+mod given_up;
 mod homing;
 mod iterator;
 mod ledger;
 mod quota;
 mod read;
+mod repair;
 mod request;
 mod reshard;
 mod retention;
@@ -35,12 +37,18 @@ mod subscription;
 
 pub use boot::{ControlStop, Opened, open_in};
 pub use catalog::control::ControlPlane;
+pub use catalog::look::CATALOG_THREAD;
 pub use catalog::model::FOLDER_SHARDS_MAX;
-pub use check::{CheckedDamage, CheckedFolder, CheckedShard, check_folder};
+pub use check::{
+    CheckedDamage, CheckedFolder, CheckedGivenUp, CheckedShard, GivenUpAs, check_folder,
+};
 pub use consumer::{Consumer, ConsumerStatus};
 pub use engine::Engine;
 pub use error::{AppendError, ControlError, OpenFolderError, ReadError};
-pub use folder::{Control, CoreSeed, FolderOptions, OpenFolder, QuotaSwitch, open_folder};
+pub use folder::{
+    Control, CoreSeed, FolderOptions, OpenFolder, QuotaSwitch, catalog_rots, open_folder,
+};
+pub use repair::{RepairPlan, RepairTarget, plan_repair};
 pub use request::{
     Change, Changed, ConsumerKey, ConsumersOnDelete, CoreCounters, CreateStream, ReadAnswer,
     ReadHere, ReadOwned, ReadRequest, ShardBatch, StartError, Stored, StreamChange,
@@ -53,7 +61,7 @@ pub use stream::{Closed, Shard, Stream, Streams};
 pub use subscription::{
     Next, SubscribeError, Subscriber, Subscription, SubscriptionEnd, SubscriptionTimes,
 };
-pub use weir_log::{Appended, LogCheck, LogCounters, LogState, ReadBatches};
+pub use weir_log::{Appended, DamageKind, LogCheck, LogCounters, LogState, ReadBatches};
 
 #[cfg(test)]
 mod simulated;

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_protocol::batch::BatchView;
+use weir_protocol::batch::{BATCH_HEADER_BYTES, BatchHeader, BatchView};
 use weir_protocol::frame::FrameHeader;
 use weir_protocol::limits::BLOCK_BYTES;
 use weir_protocol::model::{LogId, Offset, Position, ShardId, Timestamp};
@@ -23,7 +23,7 @@ use crate::segment::{
     slot_path,
 };
 use crate::settings::FolderIdentity;
-use crate::shard::Hole;
+use crate::shard::{Hole, ShardTip};
 
 /// Damages that are told one by one; more are counted.
 const DAMAGES_MAX: usize = 10_000;
@@ -43,6 +43,12 @@ pub struct LogCheck {
     pub free: u64,
     /// Files that were being made.
     pub half_made: u64,
+    /// Files of segments that an operator gave up.
+    pub set_aside: u64,
+    /// Newest generation of the log segments that count and are there; 0 if none is.
+    pub newest_generation: u64,
+    /// Where its shards stand.
+    pub tips: Vec<ShardTip>,
     /// Bytes of the segments that were read.
     pub bytes: u64,
     /// Frames that verify.
@@ -91,6 +97,38 @@ pub struct Damage {
     pub what: String,
     /// Records that cannot be read because of it, where that is known.
     pub lost: Vec<Lost>,
+    /// The segment's, where it is known.
+    pub generation: Option<u64>,
+    /// What becomes of it.
+    pub kind: DamageKind,
+}
+
+/// What damage does, and so what can be done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DamageKind {
+    /// Records cannot be read: `lost` says which.
+    Records,
+    /// Nothing stands still by it. If records are lost, a hole tells which.
+    Harmless,
+    /// The next start mends it.
+    Passing,
+    /// A log segment whose footer has to be made anew from its frames.
+    Footer,
+    /// A segment that cannot be used as a whole, or is gone.
+    Segment,
+    /// A file of another folder or log.
+    Foreign,
+    /// What is said twice is said differently: nothing can be given up to mend it.
+    Contradiction,
+}
+
+/// Where damage lies.
+#[derive(Clone, Copy)]
+struct Site<'a> {
+    file: &'a str,
+    generation: Option<u64>,
+    at: u64,
+    bytes: u64,
 }
 
 /// Records of a shard.
@@ -143,6 +181,9 @@ impl LogCheck {
             unsealed: 0,
             free: 0,
             half_made: 0,
+            set_aside: 0,
+            newest_generation: 0,
+            tips: Vec::new(),
             bytes: 0,
             frames: 0,
             batches: 0,
@@ -157,17 +198,19 @@ impl LogCheck {
         }
     }
 
-    fn damaged(&mut self, file: &str, at: u64, bytes: u64, what: String, lost: Vec<Lost>) {
+    fn damaged(&mut self, site: Site<'_>, kind: DamageKind, what: String, lost: Vec<Lost>) {
         if self.damage.len() == DAMAGES_MAX {
             self.more_damage += 1;
             return;
         }
         self.damage.push(Damage {
-            file: file.to_owned(),
-            at,
-            bytes,
+            file: site.file.to_owned(),
+            at: site.at,
+            bytes: site.bytes,
             what,
             lost,
+            generation: site.generation,
+            kind,
         });
     }
 
@@ -249,10 +292,16 @@ impl<R: Reactor> Recovery<'_, R> {
                 });
             }
         }
-        out.holes = tips
-            .into_values()
-            .flat_map(|tip| tip.holes.into_iter().map(move |hole| (tip.shard, hole)))
-            .collect();
+        out.tips = tips.into_values().collect();
+        let holes = |tip: &ShardTip| {
+            let shard = tip.shard;
+            tip.holes.clone().into_iter().map(move |hole| (shard, hole))
+        };
+        out.holes = out.tips.iter().flat_map(holes).collect();
+        let logs = slots.sealed.iter().filter(|found| !found.is_settled());
+        let sealed = logs.map(|found| found.segment.generation);
+        let kept = judged.kept.iter().map(|kept| kept.generation);
+        out.newest_generation = sealed.chain(kept).max().unwrap_or(0);
         Ok(out)
     }
 
@@ -281,49 +330,118 @@ impl<R: Reactor> Recovery<'_, R> {
             } else {
                 Ok(())
             };
-            let header = match &looked {
+            match &looked {
                 Ok(()) if whole => continue,
-                Err(RecoveryError::Foreign { .. }) | Ok(()) => {
-                    self.header_of(&path, entry.bytes).await?
-                }
+                Err(RecoveryError::Foreign { .. }) | Ok(()) => {}
                 Err(error) => return Err(error.clone()),
-            };
-            let Some(header) = header else {
+            }
+            let Some(header) = self.header_of(&path, entry.bytes).await? else {
                 out.half_made += 1;
                 continue;
             };
+            if self.is_set_aside(&header, ledger) {
+                slots.note_set_aside(header.generation);
+                continue;
+            }
             strange.insert(header.generation);
-            let last = self.identity.segment_bytes - TRAILER_BYTES as u64;
-            let (at, bytes, what) = match looked {
-                Err(RecoveryError::Foreign { what, .. }) if header.kind == SegmentKind::Settled => {
-                    (last, TRAILER_BYTES as u64, what)
-                }
-                Err(RecoveryError::Foreign { what, .. }) => (0, u64::from(BLOCK_BYTES), what),
-                _ => {
-                    let expected = self.identity.segment_bytes;
-                    let what = format!("{} bytes, expected {expected}", entry.bytes);
-                    (
-                        entry.bytes.min(expected),
-                        expected.abs_diff(entry.bytes),
-                        what,
-                    )
-                }
-            };
-            let what = format!("{what}: a server does not start with it");
-            out.damaged(&path, at, bytes, what, Vec::new());
+            self.tell_strange(&path, entry.bytes, &header, looked.err(), out)
+                .await?;
         }
+        self.make_anew(ledger, &mut slots).await?;
         slots.unsealed.sort_by_key(|u| u.ordinal);
         slots.previous_ends.sort_by_key(|(ordinal, _)| *ordinal);
         slots.end = slots.sealed_end();
+        out.set_aside = slots.set_aside as u64;
         let sealed = slots.sealed.iter().map(|f| f.segment.generation);
         strange.extend(sealed.chain(slots.unsealed.iter().map(|u| u.generation)));
         for generation in ledger.segments.iter().filter(|g| !strange.contains(g)) {
             let what = format!(
-                "the catalog counts a segment of generation {generation}, and no file holds it"
+                "the catalog counts a segment of generation {generation}, and no file holds it: a \
+                 server does not start without it"
             );
-            out.damaged(&folder, 0, 0, what, Vec::new());
+            let site = Site {
+                file: &folder,
+                generation: Some(*generation),
+                at: 0,
+                bytes: 0,
+            };
+            out.damaged(site, DamageKind::Segment, what, Vec::new());
         }
         Ok(slots)
+    }
+
+    /// A file that a server does not start with, whose header makes sense.
+    async fn tell_strange(
+        &self,
+        path: &str,
+        bytes: u64,
+        header: &SegmentHeader,
+        error: Option<RecoveryError>,
+        out: &mut LogCheck,
+    ) -> Result<(), RecoveryError> {
+        let size = self.identity.segment_bytes;
+        let last = size - TRAILER_BYTES as u64;
+        let is_ours = header.folder == self.identity.folder
+            && header.log == self.log
+            && header.segment_bytes == size;
+        let (at, length, what) = match error {
+            Some(RecoveryError::Foreign { what, .. }) if header.kind == SegmentKind::Settled => {
+                (last, TRAILER_BYTES as u64, what)
+            }
+            Some(RecoveryError::Foreign { what, .. }) => (0, u64::from(BLOCK_BYTES), what),
+            _ => {
+                let what = format!("{bytes} bytes, expected {size}");
+                (bytes.min(size), size.abs_diff(bytes), what)
+            }
+        };
+        let what = format!("{what}: a server does not start with it");
+        let site = Site {
+            file: path,
+            generation: Some(header.generation),
+            at,
+            bytes: length,
+        };
+        if !is_ours {
+            out.damaged(site, DamageKind::Foreign, what, Vec::new());
+            return Ok(());
+        }
+        let lost = self.held_by(path, bytes.min(size), header).await?;
+        out.damaged(site, DamageKind::Segment, what, lost);
+        Ok(())
+    }
+
+    /// What numbers a file held, as far as it still tells.
+    async fn held_by(
+        &self,
+        path: &str,
+        length: u64,
+        header: &SegmentHeader,
+    ) -> Result<Vec<Lost>, RecoveryError> {
+        let file = self.open(path).await?;
+        let mut bytes = Vec::new();
+        let whole = length / u64::from(BLOCK_BYTES) * u64::from(BLOCK_BYTES);
+        while (bytes.len() as u64) < whole {
+            let (at, left) = (bytes.len() as u64, whole - bytes.len() as u64);
+            let read = file.read(at, left.min(1 << 20) as usize).await;
+            let read = read.map_err(|e| self.read_failed(path, at, &e))?;
+            bytes.extend_from_slice(read.as_ref());
+        }
+        if header.kind == SegmentKind::Settled {
+            return Ok(lost_of(&settled_batches(&bytes, header)));
+        }
+        if !header.is_possible() {
+            return Ok(Vec::new());
+        }
+        let segment = Unsealed {
+            slot: 0,
+            ordinal: header.ordinal,
+            generation: header.generation,
+            header: Some(*header),
+            known_end: None,
+        };
+        let scan = self.scan_bytes(&segment, &bytes);
+        let batches = scan.frames.iter().flat_map(|frame| &frame.batches);
+        Ok(lost_of(&batches.copied().collect::<Vec<_>>()))
     }
 
     async fn header_of(
@@ -343,6 +461,12 @@ impl<R: Reactor> Recovery<'_, R> {
     async fn check_sealed(&self, found: &Found, out: &mut LogCheck) -> Result<(), RecoveryError> {
         let sealed = &found.segment;
         let path = slot_path(self.log, sealed.slot);
+        let site = |at, bytes| Site {
+            file: &path,
+            generation: Some(sealed.generation),
+            at,
+            bytes,
+        };
         let file = self.open(&path).await?;
         let bytes = self.read_segment::<Sound>(&path, &file).await?;
         out.bytes += bytes.len() as u64;
@@ -367,7 +491,7 @@ impl<R: Reactor> Recovery<'_, R> {
                 let head = segment
                     .header
                     .map_or(u64::from(BLOCK_BYTES), |h| h.bytes() as u64);
-                out.damaged(&path, 0, head, what.into(), Vec::new());
+                out.damaged(site(0, head), DamageKind::Harmless, what.into(), Vec::new());
             }
             let kept = frames_until(&scan, base, sealed.trailer.end, segment.header.is_none());
             out.frames += kept.frames;
@@ -376,7 +500,8 @@ impl<R: Reactor> Recovery<'_, R> {
                     "{}: records of it that can be read are found by the footer",
                     found_instead(&bytes, from)
                 );
-                out.damaged(&path, from, until - from, what, Vec::new());
+                let site = site(from, until - from);
+                out.damaged(site, DamageKind::Harmless, what, Vec::new());
             }
             present = kept.batches;
             intact = present
@@ -394,13 +519,21 @@ impl<R: Reactor> Recovery<'_, R> {
             let what = "the footer does not verify: nothing in this segment can be read".to_owned();
             let last = self.identity.segment_bytes - TRAILER_BYTES as u64;
             let at = trailer.footer_at.min(last);
-            out.damaged(&path, at, last - at, what, lost_of(&present));
+            let kind = if found.is_settled() {
+                present = found
+                    .header
+                    .map_or_else(Vec::new, |h| settled_batches(&bytes, &h));
+                DamageKind::Segment
+            } else {
+                DamageKind::Footer
+            };
+            out.damaged(site(at, last - at), kind, what, lost_of(&present));
             for batch in &present {
                 note(batch, out);
             }
             return Ok(());
         };
-        check_footer(&footer, &path, &bytes, &intact, &present, out);
+        check_footer(&footer, site(0, 0), &bytes, &intact, &present, out);
         Ok(())
     }
 
@@ -411,8 +544,13 @@ impl<R: Reactor> Recovery<'_, R> {
             "footer" => self.identity.segment_bytes - TRAILER_BYTES as u64 - at,
             _ => TRAILER_BYTES as u64,
         };
-        let path = slot_path(self.log, segment.slot);
-        out.damaged(&path, at, bytes, what, Vec::new());
+        let site = Site {
+            file: &slot_path(self.log, segment.slot),
+            generation: Some(segment.generation),
+            at,
+            bytes,
+        };
+        out.damaged(site, DamageKind::Passing, what, Vec::new());
     }
 
     async fn check_unsealed(
@@ -426,11 +564,18 @@ impl<R: Reactor> Recovery<'_, R> {
         let path = slot_path(self.log, segment.slot);
         let size = self.identity.segment_bytes;
         let base = segment.base(size);
+        let site = |at, bytes| Site {
+            file: &path,
+            generation: Some(segment.generation),
+            at,
+            bytes,
+        };
         out.bytes += size;
         if scan.header_damaged && base.0 + scan.first_frame < mark.0 {
             let what = "header or start table does not verify: \
                         records before the first frame may be lost";
-            out.damaged(&path, 0, scan.first_frame, what.into(), Vec::new());
+            let site = site(0, scan.first_frame);
+            out.damaged(site, DamageKind::Harmless, what.into(), Vec::new());
         }
         let walked = frames_until(scan, base, kept.end, segment.header.is_none());
         out.frames += walked.frames;
@@ -439,7 +584,8 @@ impl<R: Reactor> Recovery<'_, R> {
             let bytes = self.read_segment::<Sound>(&path, &file).await?;
             for (from, until) in walked.gaps {
                 let what = found_instead(&bytes, from);
-                out.damaged(&path, from, until - from, what, Vec::new());
+                let site = site(from, until - from);
+                out.damaged(site, DamageKind::Harmless, what, Vec::new());
             }
         }
         for batch in &walked.batches {
@@ -450,8 +596,8 @@ impl<R: Reactor> Recovery<'_, R> {
             }
             let what = "the batch does not verify".to_owned();
             let lost = lost_of(std::slice::from_ref(batch));
-            let bytes = u64::from(batch.bytes);
-            out.damaged(&path, batch.file_offset, bytes, what, lost);
+            let site = site(batch.file_offset, u64::from(batch.bytes));
+            out.damaged(site, DamageKind::Records, what, lost);
         }
         Ok(())
     }
@@ -514,6 +660,37 @@ fn found_instead(bytes: &[u8], at: u64) -> String {
     }
 }
 
+/// The batches of a settled segment whose footer is lost, as their own headers tell: they lie one
+/// after the other, and what lies behind the first that makes no sense is not known.
+fn settled_batches(bytes: &[u8], header: &SegmentHeader) -> Vec<ScannedBatch> {
+    let mut found = Vec::new();
+    let mut at = header.bytes();
+    while let Some(Ok(batch)) = bytes.get(at..).map(BatchHeader::decode) {
+        let length = BATCH_HEADER_BYTES + batch.payload_bytes as usize;
+        let first = batch.first_offset;
+        let whole = at + length <= bytes.len();
+        let next = first.checked_add(batch.records).filter(|_| whole);
+        let Some(next) = next else { break };
+        let place = FooterBatch {
+            first,
+            arrival: batch.arrival,
+            file_offset: at as u32,
+            bytes: length as u32,
+            records: batch.records,
+        };
+        found.push(ScannedBatch {
+            shard: batch.shard,
+            batch: Some(place),
+            first,
+            next,
+            file_offset: at as u64,
+            bytes: length as u32,
+        });
+        at += length;
+    }
+    found
+}
+
 fn lost_of(batches: &[ScannedBatch]) -> Vec<Lost> {
     let mut by_shard: BTreeMap<ShardId, Vec<Lost>> = BTreeMap::new();
     for batch in batches {
@@ -538,7 +715,7 @@ fn note(batch: &ScannedBatch, out: &mut LogCheck) {
 /// frame is left out but those that it calls missing.
 fn check_footer(
     footer: &Footer,
-    path: &str,
+    segment: Site<'_>,
     bytes: &[u8],
     intact: &[(ShardId, FooterBatch)],
     present: &[ScannedBatch],
@@ -565,8 +742,12 @@ fn check_footer(
                         from: batch.first,
                         until: batch.next(),
                     };
-                    let at = u64::from(batch.file_offset);
-                    out.damaged(path, at, u64::from(batch.bytes), what, vec![lost]);
+                    let site = Site {
+                        at: u64::from(batch.file_offset),
+                        bytes: u64::from(batch.bytes),
+                        ..segment
+                    };
+                    out.damaged(site, DamageKind::Records, what, vec![lost]);
                 }
             }
         }
@@ -579,7 +760,12 @@ fn check_footer(
         if !holes.iter().any(is_missing) {
             let what = "the footer does not name this batch".to_owned();
             let lost = lost_of(std::slice::from_ref(batch));
-            out.damaged(path, batch.file_offset, u64::from(batch.bytes), what, lost);
+            let site = Site {
+                at: batch.file_offset,
+                bytes: u64::from(batch.bytes),
+                ..segment
+            };
+            out.damaged(site, DamageKind::Records, what, lost);
         }
     }
 }

@@ -35,7 +35,7 @@ use crate::segment::{
 use crate::settings::FolderIdentity;
 use crate::shard::{Hole, ShardTip};
 
-pub use check::{Damage, LogCheck, Lost, Span, TornTail, check_log};
+pub use check::{Damage, DamageKind, LogCheck, Lost, Span, TornTail, check_log};
 use judge::{Judged, KeptSegment};
 use slots::{Found, Slots, Unsealed};
 

@@ -6,6 +6,8 @@ pub(crate) mod account;
 pub(crate) mod change;
 pub(crate) mod control;
 pub(crate) mod entry;
+pub(crate) mod given_up;
+pub(crate) mod look;
 pub(crate) mod model;
 pub(crate) mod publish;
 mod reshard;

@@ -3,7 +3,8 @@
 //! Owns: the redb database `catalog`. Never: rules about what may be changed.
 //!
 //! Tables: `streams` by (account, region, name); `accounts` by (account, region); `segments` by (log, generation), the sealed
-//! segments that count; `logs` with each log's known generation; `numbers` with the rest. Each
+//! segments that count; `logs` with each log's known generation; `given_up` and `given_up_segments`, what
+//! an operator gave up; `numbers` with the rest. Each
 //! change is one transaction, durable when the call returns; quick repair is set, so that opening
 //! after a crash costs no scan.
 
@@ -18,6 +19,7 @@ use weir_reactor::{BlockingDisk, BlockingFile};
 
 use super::account;
 use super::entry::{self, EntryError};
+use super::given_up::{self, Fate, GivenUpRows};
 use super::storage::CatalogStorage;
 use crate::retention::ExpiryAccount;
 use crate::settings::AccountSettings;
@@ -31,8 +33,18 @@ const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 const ACCOUNTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("accounts");
 const SECRETS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("secrets");
 
-/// Version of the tables; a catalog of another one is refused.
-const CATALOG_VERSION: u64 = 1;
+/// Made by the first repair, as is the next: what an operator gave up, by shard and number.
+const GIVEN_UP: TableDefinition<'_, (u64, u32, u64), &[u8]> = TableDefinition::new("given_up");
+/// By log and generation.
+const GIVEN_UP_SEGMENTS: TableDefinition<'_, (u32, u64), &[u8]> =
+    TableDefinition::new("given_up_segments");
+
+/// Latest version of the tables that this build knows; a catalog of a later one is refused. Version
+/// 2 says that something was given up: a build that does not heed it would write into files that
+/// are set aside.
+const CATALOG_VERSION: u64 = 2;
+/// Version of a catalog of which nothing was given up.
+const CATALOG_VERSION_FIRST: u64 = 1;
 const FILE: &str = "catalog";
 const UNFINISHED_FILE: &str = "catalog.new";
 /// What redb may keep in memory.
@@ -77,8 +89,14 @@ pub(crate) enum CatalogError {
         /// What is wrong.
         source: EntryError,
     },
+    /// A row about what was given up makes no sense.
+    #[error("what was given up: {source}")]
+    GivenUp {
+        /// What is wrong.
+        source: EntryError,
+    },
     /// Tables of another version.
-    #[error("catalog version {found}, this build reads {CATALOG_VERSION}")]
+    #[error("catalog version {found}, this build reads up to {CATALOG_VERSION}: use a newer build")]
     Version {
         /// The version found.
         found: u64,
@@ -179,7 +197,7 @@ impl<D: BlockingDisk> Catalog<D> {
             change.open_table(SEGMENTS)?;
             change.open_table(LOGS)?;
             let mut numbers = change.open_table(NUMBERS)?;
-            numbers.insert(number::VERSION, CATALOG_VERSION)?;
+            numbers.insert(number::VERSION, CATALOG_VERSION_FIRST)?;
             numbers.insert(number::NEXT_STREAM, 1)?;
             numbers.insert(number::INCARNATION, 0)?;
             numbers.insert(number::CLEAN, 1)?;
@@ -254,7 +272,7 @@ impl<D: BlockingDisk> Catalog<D> {
             found.ok_or(CatalogError::Missing { what })
         };
         let version = number(number::VERSION)?;
-        if version != CATALOG_VERSION {
+        if !(CATALOG_VERSION_FIRST..=CATALOG_VERSION).contains(&version) {
             return Err(CatalogError::Version { found: version });
         }
         let (mut named, mut others) = (Vec::new(), Vec::new());
@@ -348,10 +366,80 @@ impl<D: BlockingDisk> Catalog<D> {
         {
             segments.push(row?.0.value().1);
         }
+        let given_up = self.given_up()?;
+        let of_log = given_up.segments.iter().filter(|row| row.log == log);
+        let with = |fate: Fate| {
+            let rows = of_log.clone().filter(move |row| row.fate == fate);
+            rows.map(|row| row.generation).collect()
+        };
         Ok(LedgerState {
             known_generation: known,
             segments,
-            ..LedgerState::default()
+            set_aside: with(Fate::SetAside),
+            made_anew: with(Fate::MadeAnew),
+        })
+    }
+
+    /// All that an operator gave up.
+    pub(crate) fn given_up(&self) -> Result<GivenUpRows, CatalogError> {
+        let view = self.database()?.begin_read()?;
+        let strange = |source| CatalogError::GivenUp { source };
+        let mut rows = GivenUpRows::default();
+        // A catalog without the tables is whole: nothing was given up.
+        match view.open_table(GIVEN_UP) {
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(rows),
+            opened => {
+                for row in opened?.iter()? {
+                    let (key, value) = row?;
+                    let records = given_up::decode_records(key.value(), value.value());
+                    rows.records.push(records.map_err(strange)?);
+                }
+            }
+        }
+        for row in view.open_table(GIVEN_UP_SEGMENTS)?.iter()? {
+            let (key, value) = row?;
+            let segment = given_up::decode_segment(key.value(), value.value());
+            rows.segments.push(segment.map_err(strange)?);
+        }
+        Ok(rows)
+    }
+
+    /// Writes what is given up, in place of what was said of the same numbers and segments before.
+    /// Segments that are set aside count no more.
+    pub(crate) fn give_up(&self, rows: &GivenUpRows) -> Result<(), CatalogError> {
+        write(self.database()?, |change| {
+            let mut records = change.open_table(GIVEN_UP)?;
+            for row in &rows.records {
+                let value = given_up::encode_records(row);
+                records.insert(given_up::key_of(row), value.as_slice())?;
+            }
+            let mut notes = change.open_table(GIVEN_UP_SEGMENTS)?;
+            let mut segments = change.open_table(SEGMENTS)?;
+            for row in &rows.segments {
+                let key = (row.log.0, row.generation);
+                notes.insert(key, given_up::encode_segment(row).as_slice())?;
+                if row.fate == Fate::SetAside {
+                    segments.remove(key)?;
+                }
+            }
+            let mut numbers = change.open_table(NUMBERS)?;
+            numbers.insert(number::VERSION, CATALOG_VERSION)?;
+            Ok(())
+        })
+    }
+
+    /// Forgets rows: what they are about is gone.
+    pub(crate) fn forget_given_up(&self, rows: &GivenUpRows) -> Result<(), CatalogError> {
+        write(self.database()?, |change| {
+            let mut records = change.open_table(GIVEN_UP)?;
+            for row in &rows.records {
+                records.remove(given_up::key_of(row))?;
+            }
+            let mut notes = change.open_table(GIVEN_UP_SEGMENTS)?;
+            for row in &rows.segments {
+                notes.remove((row.log.0, row.generation))?;
+            }
+            Ok(())
         })
     }
 

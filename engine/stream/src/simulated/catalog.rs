@@ -1,10 +1,13 @@
 //! The catalog on a disk that stops in the middle.
 
 use weir_log::LedgerChange;
-use weir_protocol::model::{LogId, StreamMode, StreamStatus, Timestamp};
+use weir_protocol::model::{
+    LogId, Offset, ShardId, ShardIndex, StreamId, StreamMode, StreamStatus, Timestamp,
+};
 use weir_reactor::sim::{Crash, SimDisk};
 
 use super::{asked, machine, name};
+use crate::catalog::given_up::{Fate, Found, GivenUpRecords, GivenUpRows, GivenUpSegment};
 use crate::catalog::model::Model;
 use crate::catalog::store::{Catalog, CatalogError, Namespace};
 use crate::format;
@@ -151,5 +154,75 @@ fn a_failed_write_is_found_out_by_opening_again() {
     assert!(
         names.contains(&"s0".to_owned()) && names.contains(&"s4".to_owned()),
         "{names:?}"
+    );
+}
+
+/// Gives up two ranges and two segments, on a disk that stops at each of its operations.
+#[test]
+fn a_repair_that_is_cut_short_gave_up_all_or_nothing() {
+    let found = Found {
+        when_ms: 5,
+        file: "log-0000/slot-000001".to_owned(),
+        at: 4_096,
+        bytes: 500,
+        what: "payload checksum".to_owned(),
+    };
+    let records = |index, from| GivenUpRecords {
+        shard: ShardId::new(StreamId::new(1), ShardIndex(index)),
+        from: Offset::new(from).unwrap(),
+        until: Offset::new(from + 7).unwrap(),
+        found: found.clone(),
+    };
+    let segment = |generation, fate| GivenUpSegment {
+        log: LogId(0),
+        generation,
+        fate,
+        least_next: Vec::new(),
+        found: vec![found.clone()],
+    };
+    let rows = GivenUpRows {
+        records: vec![records(0, 10), records(1, 3)],
+        segments: vec![segment(2, Fate::SetAside), segment(3, Fate::MadeAnew)],
+    };
+    let (mut before, mut after, mut done) = (0, 0, 0);
+    for stop_after in 0..80 {
+        let sim = machine(stop_after);
+        let disk = sim.disk();
+        Catalog::create(&disk, [7; 32]).unwrap();
+        let sealed = LedgerChange {
+            log: LogId(0),
+            known_generation: 4,
+            added: vec![1, 2, 3, 4],
+            removed: vec![],
+        };
+        open(&disk).unwrap().apply(&sealed).unwrap();
+        disk.stop_plain_operations_after(Some(stop_after));
+        let catalog = open(&disk);
+        let written = catalog.as_ref().is_ok_and(|c| c.give_up(&rows).is_ok());
+        done += u32::from(written);
+        std::mem::forget(catalog);
+        sim.crash(Crash::PowerCut);
+        let reopened = open(&disk).unwrap();
+        reopened.read(1).unwrap();
+        let ledger = reopened.ledger(LogId(0)).unwrap();
+        let given_up = reopened.given_up().unwrap();
+        if given_up.is_empty() {
+            assert!(!written, "what was written is gone");
+            assert_eq!(ledger.segments, [1, 2, 3, 4]);
+            assert!(ledger.set_aside.is_empty() && ledger.made_anew.is_empty());
+            before += 1;
+        } else {
+            assert_eq!(given_up, rows);
+            assert_eq!(ledger.segments, [1, 3, 4]);
+            assert_eq!((ledger.set_aside, ledger.made_anew), (vec![2], vec![3]));
+            after += 1;
+            reopened.forget_given_up(&rows).unwrap();
+            assert!(reopened.given_up().unwrap().is_empty());
+        }
+    }
+    println!("{before} before, {after} after, {done} acknowledged");
+    assert!(
+        before > 0 && done > 0,
+        "{before} before, {after} after, {done} acknowledged"
     );
 }
