@@ -10,7 +10,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::process;
 
 /// How long a start may take; recovery is part of it.
 const START_PATIENCE: Duration = Duration::from_mins(1);
@@ -120,6 +122,21 @@ impl Server {
             None => Ok(()),
             Some(status) => bail!("the server ended by itself ({status})"),
         }
+    }
+
+    /// SIGTERM, and waits until it has stopped by itself.
+    pub(crate) fn terminate(mut self) -> Result<()> {
+        let id = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &id]).status()?;
+        ensure!(told.success(), "the server cannot be told to stop");
+        let mut status = None;
+        process::until(START_PATIENCE, || {
+            status = self.child.try_wait()?;
+            Ok(status.is_none().then(|| "it has not stopped".to_owned()))
+        })?;
+        let status = status.context("it has stopped")?;
+        ensure!(status.success(), "the server stopped with {status}");
+        Ok(())
     }
 
     /// SIGKILL, and waits until nothing of it is left.

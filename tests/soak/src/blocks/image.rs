@@ -1,10 +1,14 @@
 //! Crash images of one recording: made, mounted, recovered, judged.
 
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use weir_protocol::model::StreamStatus;
 
+use super::device::Device;
+use super::fuse;
 use super::record::{self, Recording};
 use super::replay::{Fate, Replay};
 use crate::chance::{Chance, mix};
@@ -22,7 +26,12 @@ pub(super) struct Tally {
     pub(super) unpromised: u64,
     pub(super) kept: u64,
     pub(super) lost: u64,
+    /// Images whose recovery was recorded and cut in its turn.
+    pub(super) again: u64,
 }
+
+/// The folder, in that of a recording, for the recording of one image's recovery.
+pub(super) const AGAIN: &str = "again";
 
 /// One image: when the power goes, and what of the unflushed stays is drawn from `chance`.
 struct Cut {
@@ -101,13 +110,24 @@ pub(super) fn judge_all(
             Disk::Lies => Fate::default(),
         };
         let cores = cut.chance.between(1, 2);
+        let again = disk == Disk::Honest && cut.chance.one_in(4);
+        if again {
+            let cut_again = cut_in_recovery(folder, &copy, &recording.kind, &mut cut.chance);
+            tally.again += 1;
+            cut_again.with_context(|| format!("{about}, while its recovery was cut"))?;
+        }
         let verdict = judge(folder, &copy, &recording, cut.moment, cores);
         let (records, unpromised) = verdict.with_context(|| {
             format!(
-                "{about}, {} loose sectors kept, {} lost",
-                fate.kept, fate.lost
+                "{about}, {} loose sectors kept, {} lost{}",
+                fate.kept,
+                fate.lost,
+                if again { ", its recovery cut too" } else { "" }
             )
         })?;
+        if again {
+            std::fs::remove_dir_all(folder.join(AGAIN))?;
+        }
         tally.images += 1;
         tally.records += records;
         tally.unpromised += unpromised;
@@ -115,6 +135,37 @@ pub(super) fn judge_all(
         tally.lost += fate.lost;
     }
     Ok(tally)
+}
+
+/// The power goes once more, while what is on an image is recovered: puts an image of that in its place.
+fn cut_in_recovery(folder: &Path, image: &Path, kind: &str, chance: &mut Chance) -> Result<()> {
+    let (again, at) = (folder.join(AGAIN), folder.join("judged"));
+    let patience = Duration::from_millis(chance.between(1, 150));
+    let cores = chance.between(1, 2);
+    // It may be there: of an image that was kept because something is wrong with it.
+    if !again.exists() {
+        std::fs::create_dir(&again)?;
+        disk::copy(image, &record::base(&again))?;
+        disk::copy(image, &again.join(fuse::NAME))?;
+        let mut device = Device::start(&again, &folder.join("device"), true)?;
+        device.tell(&format!("flush {}", record::FLUSH_US))?;
+        let mounted = Mounted::mount(&device.image(), &at, kind)?;
+        let place = Place {
+            data: at.join("data"),
+            log: folder.join("judged.log"),
+        };
+        let server = Server::spawn(&place, cores)?;
+        thread::sleep(patience);
+        server.kill()?;
+        // What the file system writes now is noted too, and may be in the image or not.
+        mounted.unmount()?;
+        device.stop()?;
+    }
+    disk::copy(&record::base(&again), image)?;
+    let mut replay = Replay::open(&again, image)?;
+    replay.advance(chance.between(0, replay.end()))?;
+    replay.crash(image, chance)?;
+    Ok(())
 }
 
 /// The file system recovers, then the server; then nothing that was promised by `moment` is missing.

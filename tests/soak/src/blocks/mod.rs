@@ -52,13 +52,14 @@ fn run(order: &Order, kind: &str) -> Result<Done> {
         all.unpromised += tally.unpromised;
         all.kept += tally.kept;
         all.lost += tally.lost;
+        all.again += tally.again;
         seed += 1;
     }
     let note = format!(
-        "{recordings} recordings, {acknowledged} batches acknowledged, {} unflushed sectors kept and {} \
-         lost, {} records judged, {} batches durable before their answer, 0 lost; proven on early \
+        "{recordings} recordings, {} recoveries cut too, {acknowledged} batches acknowledged, {} unflushed \
+         sectors kept and {} lost, {} records judged, {} batches durable before their answer, 0 lost; proven on early \
          acknowledgements and a disk that lies about flushes",
-        all.kept, all.lost, all.records, all.unpromised
+        all.again, all.kept, all.lost, all.records, all.unpromised
     );
     Ok(Done::new(all.images, note).on(kind))
 }
@@ -84,8 +85,18 @@ fn keep(from: &Path, kind: &str, seed: u64) -> Result<PathBuf> {
     let to = Path::new(folder::PLACE).join(format!("blocks-{kind}-{seed}"));
     std::fs::create_dir_all(&to)?;
     let to = to.canonicalize()?;
-    for name in ["base", "journal", "written", "ledger", "recording"] {
+    for name in ["ledger", "recording"] {
         crate::disk::copy(&from.join(name), &to.join(name))?;
+    }
+    let again = image::AGAIN;
+    for part in ["", again] {
+        if from.join(part).exists() {
+            std::fs::create_dir_all(to.join(part))?;
+            for name in ["base", "journal", "written"] {
+                let name = Path::new(part).join(name);
+                crate::disk::copy(&from.join(&name), &to.join(&name))?;
+            }
+        }
     }
     Ok(to)
 }

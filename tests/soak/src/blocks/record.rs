@@ -25,7 +25,7 @@ const RATE: u64 = 2_000_000;
 const PASSING_BYTES: usize = 3 << 20;
 
 /// What a flush takes.
-const FLUSH_US: u64 = 1_000;
+pub(super) const FLUSH_US: u64 = 1_000;
 
 /// What is to be known of a recording beside its journal and its ledger.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -158,6 +158,12 @@ impl Session {
         let longer = if life == 1 { 1_200 } else { 0 };
         let sleep = self.chance.between(50, 600) + longer;
         thread::sleep(Duration::from_millis(sleep));
+        if life == 1 && self.chance.one_in(2) {
+            // In peace: what a server writes last can be cut as well.
+            load.stop();
+            self.recording.acknowledged += load.join()?.acknowledged;
+            return server.terminate();
+        }
         server.kill()?;
         self.recording.acknowledged += load.join()?.acknowledged;
         Ok(())

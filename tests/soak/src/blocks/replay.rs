@@ -60,6 +60,11 @@ impl Replay {
         moment + ahead.count() as u64 + 1
     }
 
+    /// The last moment.
+    pub(super) fn end(&self) -> u64 {
+        self.events.len() as u64
+    }
+
     /// How many sectors no flush covers yet, at each moment.
     pub(super) fn loose_sectors(&self) -> Result<Vec<u64>> {
         let mut loose: Vec<Loose> = Vec::new();
