@@ -34,6 +34,7 @@ mod seal;
 mod sigv4;
 mod stream_reference;
 mod subscription;
+mod sync;
 mod target;
 mod validation;
 mod writer;

@@ -12,10 +12,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use futures_util::task::AtomicWaker;
+use crate::sync::{AtomicUsize, AtomicWaker, Ordering};
 
 /// A permit is for at least so many bytes, or for as many as were wanted: less is not worth a turn.
 const PERMIT_BYTES_MIN: usize = 512 * 1024;

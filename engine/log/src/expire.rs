@@ -148,11 +148,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
     pub(crate) async fn give_back_retired(&self) {
         let free: Vec<(LogId, Arc<SealedSegment>)> = {
             let mut state = self.inner.state.borrow_mut();
-            let (free, held) = std::mem::take(&mut state.sealed.retiring)
-                .into_iter()
-                .partition(|meta| Arc::strong_count(meta) == 1);
-            state.sealed.retiring = held;
-            let free: Vec<Arc<SealedSegment>> = free;
+            let free = state.sealed.retiring.take_free();
             free.into_iter().map(|meta| (meta.log, meta)).collect()
         };
         for (log, meta) in free {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use weir_protocol::model::{LogId, Timestamp};
-use weir_reactor::{Disk, File, Reactor};
+use weir_reactor::{Disk, File, Reactor, Retiring};
 
 use crate::discipline::Discipline;
 use crate::log::{FileOf, Log, MapOf};
@@ -79,7 +79,7 @@ pub(crate) struct SealedEntry<R: Reactor> {
 pub(crate) struct SealedList<R: Reactor> {
     entries: Vec<SealedEntry<R>>,
     /// Segments that count no more, until their last reader lets go.
-    pub(crate) retiring: Vec<Arc<SealedSegment>>,
+    pub(crate) retiring: Retiring<SealedSegment>,
     held_bytes: usize,
     held_bytes_max: usize,
     clock: u64,
@@ -92,7 +92,7 @@ impl<R: Reactor> SealedList<R> {
     pub(crate) fn new(held_bytes_max: usize) -> Self {
         Self {
             entries: Vec::new(),
-            retiring: Vec::new(),
+            retiring: Retiring::default(),
             held_bytes: 0,
             held_bytes_max,
             clock: 0,

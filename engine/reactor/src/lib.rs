@@ -17,6 +17,7 @@ mod memory;
 mod mmap;
 mod net;
 mod off_core;
+mod populated;
 pub mod preflight;
 mod random;
 mod signals;
@@ -28,8 +29,8 @@ mod uring;
 pub use blocking::{BlockingDisk, BlockingFile, PlainDisk, PlainFile};
 pub use clock::{monotonic, thread_cpu_ns, wall_ms};
 pub use cores::{
-    CorePlan, Inbox, Mailbox, PlacementError, Reply, ReplyDropped, Running, StartError, Waiting,
-    choose_cpus, cpus_allowed, mailbox, oneshot, pin_this_thread, start_cores,
+    CorePlan, Inbox, Mailbox, PlacementError, Reply, ReplyDropped, Retiring, Running, StartError,
+    Waiting, choose_cpus, cpus_allowed, mailbox, oneshot, pin_this_thread, start_cores,
 };
 pub use folder_lock::{FolderLock, FolderLockError};
 pub use memory::{physical_memory_bytes, resident_memory_bytes};

@@ -10,15 +10,13 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{Advice, Mmap, MmapOptions};
 
 use crate::off_core::{off_core, off_core_detached};
+use crate::populated::{GRANULE_BYTES, Populated};
 use crate::seam::{BLOCK_BYTES, Map};
 
-/// What is populated, and noted as populated, in one go.
-const GRANULE_BYTES: usize = 64 << 10;
 /// Pages asked about per call of mincore: 2 MiB.
 const PAGES_PER_QUESTION: usize = 512;
 
@@ -31,8 +29,7 @@ pub struct CoreMap {
 
 struct Mapped {
     map: Mmap,
-    /// One bit per granule: populated once, without an error.
-    populated: Vec<AtomicU64>,
+    populated: Populated,
 }
 
 impl CoreMap {
@@ -41,8 +38,7 @@ impl CoreMap {
         // SAFETY: only sealed files are mapped. Nobody writes or cuts a sealed file while a map of
         // it lives, and the lock of the data folder keeps other servers out.
         let map = unsafe { MmapOptions::new().map(file) }?;
-        let words = map.len().div_ceil(GRANULE_BYTES).div_ceil(64);
-        let populated = (0..words).map(|_| AtomicU64::new(0)).collect();
+        let populated = Populated::new(map.len());
         Ok(Self {
             mapped: Some(Arc::new(Mapped { map, populated })),
         })
@@ -68,12 +64,6 @@ impl Mapped {
             "{range:?} passes the end of a map of {} bytes",
             self.map.len()
         );
-    }
-
-    fn is_populated(&self, range: &Range<usize>) -> bool {
-        granules(range).all(|granule| {
-            self.populated[granule / 64].load(Ordering::Acquire) >> (granule % 64) & 1 == 1
-        })
     }
 
     /// Whether the kernel has every page of `range` in memory.
@@ -106,9 +96,7 @@ impl Mapped {
         self.map
             .advise_range(Advice::PopulateRead, start, end - start)
             .map_err(damaged)?;
-        for granule in granules(range) {
-            self.populated[granule / 64].fetch_or(1 << (granule % 64), Ordering::Release);
-        }
+        self.populated.note(range);
         Ok(())
     }
 }
@@ -121,21 +109,20 @@ fn damaged(error: io::Error) -> io::Error {
     }
 }
 
-fn granules(range: &Range<usize>) -> Range<usize> {
-    range.start / GRANULE_BYTES..range.end.div_ceil(GRANULE_BYTES)
-}
-
 impl Map for CoreMap {
     fn is_resident(&self, range: Range<usize>) -> bool {
         let mapped = self.mapped();
         mapped.check_range(&range);
-        mapped.is_populated(&range) && mapped.is_in_memory(&range)
+        mapped.populated.has(&range) && mapped.is_in_memory(&range)
     }
 
     fn slice(&self, range: Range<usize>) -> &[u8] {
         let mapped = self.mapped();
         mapped.check_range(&range);
-        assert!(mapped.is_populated(&range), "{range:?} was never populated");
+        assert!(
+            mapped.populated.has(&range),
+            "{range:?} was never populated"
+        );
         &mapped.map[range]
     }
 

@@ -9,9 +9,8 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crossbeam::queue::ArrayQueue;
+use crate::sync::{ArrayQueue, AtomicUsize, Ordering};
 
 /// Capacity of the first shelf's buffers in bytes; each shelf's are twice as large as those of the
 /// one before, so that a buffer is never more than twice what was asked for.

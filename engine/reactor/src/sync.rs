@@ -4,7 +4,7 @@
 //! where the same words are a model checker's, which runs them in every order.
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-pub(crate) use std::sync::{Mutex, PoisonError};
+pub(crate) use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) use std::thread::{Thread, current, park_timeout};
 
 pub(crate) use atomic_waker::AtomicWaker;

@@ -18,16 +18,19 @@ pub enum Plant {
     LateRegister,
     /// A thread that parks forgets that it was unparked before.
     ForgetfulPark,
+    /// A reader lets go before it reads.
+    ReadAfterRelease,
 }
 
 /// All of them, by name.
-pub const PLANTS: [(&str, Plant); 6] = [
+pub const PLANTS: [(&str, Plant); 7] = [
     ("no-fence", Plant::NoFence),
     ("relaxed-stores", Plant::RelaxedStores),
     ("relaxed-loads", Plant::RelaxedLoads),
     ("split-exchange", Plant::SplitExchange),
     ("late-register", Plant::LateRegister),
     ("forgetful-park", Plant::ForgetfulPark),
+    ("read-after-release", Plant::ReadAfterRelease),
 ];
 
 static PLANTED: AtomicU8 = AtomicU8::new(0);

@@ -8,7 +8,6 @@ use std::fmt;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,7 +19,9 @@ use hyper::body::{Bytes, Incoming};
 use thiserror::Error;
 use weir_reactor::{Lent, Monotonic, Reactor, Spares};
 
+use super::lease::Lease;
 use crate::read_budget::Permit;
+use crate::sync::AtomicUsize;
 
 /// Longest body in bytes: a legal call has 10 MiB of records, 13.4 MiB in base64, and its names.
 pub(crate) const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -35,12 +36,6 @@ const DISCARD_MAX: Duration = Duration::from_secs(5);
 /// Room made for a body before any of it is there, at most: a head costs a client nothing, and one
 /// connection may have hundreds.
 const BELIEVED_BYTES: usize = 16 * 1024;
-/// A body up to this may also be read when only the ceiling's last part is free: calls that manage
-/// streams, and single records, go on while long bodies wait for their rest.
-const SMALL_BYTES_MAX: usize = 64 * 1024;
-/// That last part, of the whole.
-const SMALL_PART: usize = 8;
-
 /// Counts the bytes of bodies that this core holds.
 #[derive(Debug)]
 pub(crate) struct Ceiling {
@@ -69,49 +64,13 @@ impl Ceiling {
 
     #[cfg(test)]
     pub(crate) fn held_bytes(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+        self.held.load(crate::sync::Ordering::Relaxed)
     }
 
     /// Takes `bytes` that exist already, past the ceiling if need be: then the next request is
     /// refused.
     pub(crate) fn take(&self, bytes: usize) -> Lease {
-        self.held.fetch_add(bytes, Ordering::Relaxed);
-        Lease {
-            held: Arc::clone(&self.held),
-            most: self.most,
-            bytes,
-        }
-    }
-}
-
-/// Bytes taken from a [`Ceiling`].
-#[derive(Debug)]
-pub(crate) struct Lease {
-    held: Arc<AtomicUsize>,
-    most: usize,
-    bytes: usize,
-}
-
-impl Lease {
-    /// Takes more, up to `bytes` in all.
-    fn grow(&mut self, bytes: usize) -> Option<()> {
-        let more = bytes.saturating_sub(self.bytes);
-        let held = self.held.load(Ordering::Relaxed).saturating_add(more);
-        let is_small = bytes <= SMALL_BYTES_MAX;
-        let kept_free = if is_small { 0 } else { self.most / SMALL_PART };
-        if held > self.most - kept_free {
-            return None;
-        }
-        self.held.fetch_add(more, Ordering::Relaxed);
-        self.bytes += more;
-        Some(())
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let held = self.held.fetch_sub(self.bytes, Ordering::Relaxed);
-        assert!(held >= self.bytes, "a lease is returned once");
+        Lease::take(&self.held, self.most, bytes)
     }
 }
 
@@ -341,6 +300,7 @@ impl Body for AnswerBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::lease::SMALL_BYTES_MAX;
 
     #[test]
     fn long_bodies_leave_room_for_small_ones() {

@@ -6,13 +6,14 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use futures_util::task::{ArcWake, AtomicWaker, waker};
+use futures_util::task::{ArcWake, waker};
+
+use crate::sync::{AtomicBool, AtomicWaker, Ordering};
 
 /// Polls what it holds at first, and then whenever that was woken.
-pub(super) struct Dozing<F> {
+pub(crate) struct Dozing<F> {
     inner: F,
     alarm: Arc<Alarm>,
     waker: Waker,
@@ -32,7 +33,7 @@ impl ArcWake for Alarm {
 }
 
 impl<F: Future + Unpin> Dozing<F> {
-    pub(super) fn new(inner: F) -> Self {
+    pub(crate) fn new(inner: F) -> Self {
         let alarm = Arc::new(Alarm {
             has_rung: AtomicBool::new(true),
             task: AtomicWaker::new(),

@@ -7,16 +7,19 @@ mod body;
 mod connection_io;
 mod dozing;
 mod frame_watch;
+mod lease;
 mod outgoing;
 mod pulse;
+mod room;
 mod serve;
 mod socket_io;
 mod tls;
 
 pub use body::{AnswerBody, LeasedBody};
 pub(crate) use body::{
-    BODY_BYTES_MAX, Ceiling, CollectError, EventBody, Lease, collect, discard, leased, permitted,
+    BODY_BYTES_MAX, Ceiling, CollectError, EventBody, collect, discard, leased, permitted,
 };
+pub(crate) use lease::Lease;
 pub use serve::{serve, serve_tls};
 pub use tls::{SelfSigned, Tls, TlsError};
 

@@ -5,18 +5,17 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
-use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Bytes;
 use std::convert::Infallible;
 use thiserror::Error;
-use weir_reactor::{Monotonic, Reactor};
+use weir_reactor::Reactor;
 
 use super::connection_io::Spoken;
 use super::pulse::InWork;
+use super::room::{Room, Standing};
 
 /// Bytes of an answer that are handed over at once. Shorter answers of HTTP/1.1 are handed over and
 /// forgotten, for there the socket itself tells of a client that takes nothing.
@@ -30,63 +29,6 @@ const TAIL_BYTES: usize = 16 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the client takes none of its answer")]
 pub(super) struct NotTaken;
-
-/// Room for one piece of an answer. The piece itself tells when it is gone, and it may be
-/// dropped anywhere as far as the compiler knows: hence the atomics.
-#[derive(Debug)]
-pub(super) struct Room {
-    is_endless: bool,
-    /// Since when the piece is held, in the clock's nanoseconds; 0 when there is none.
-    held_since: AtomicU64,
-    given_up: AtomicBool,
-    waker: AtomicWaker,
-    /// Counts the pieces of the connection that were taken.
-    taken: Arc<AtomicU64>,
-}
-
-impl Room {
-    pub(super) fn is_endless(&self) -> bool {
-        self.is_endless
-    }
-
-    pub(super) fn held_since(&self) -> Option<Monotonic> {
-        match self.held_since.load(Ordering::Relaxed) {
-            0 => None,
-            since => Some(Monotonic(since)),
-        }
-    }
-
-    pub(super) fn wake(&self) {
-        self.waker.wake();
-    }
-
-    pub(super) fn give_up(&self) {
-        self.given_up.store(true, Ordering::Relaxed);
-        self.wake();
-    }
-}
-
-/// Bytes that were handed over; dropped when the socket has them all.
-struct Piece {
-    bytes: Bytes,
-    room: Arc<Room>,
-}
-
-impl AsRef<[u8]> for Piece {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Piece {
-    fn drop(&mut self) {
-        self.room.held_since.store(0, Ordering::Relaxed);
-        if !self.room.given_up.load(Ordering::Relaxed) {
-            self.room.taken.fetch_add(1, Ordering::Relaxed);
-        }
-        self.room.wake();
-    }
-}
 
 /// An answer's body, with its request in work until it is dropped.
 pub(super) struct Outgoing<B, R: Reactor> {
@@ -107,13 +49,7 @@ impl<B: Body<Data = Bytes, Error = Infallible>, R: Reactor> Outgoing<B, R> {
         };
         let is_watched = length.is_none_or(|bytes| bytes > unwatched);
         let room = is_watched.then(|| {
-            let room = Arc::new(Room {
-                is_endless: length.is_none(),
-                held_since: AtomicU64::new(0),
-                given_up: AtomicBool::new(false),
-                waker: AtomicWaker::new(),
-                taken: work.pulse().taken(),
-            });
+            let room = Arc::new(Room::new(length.is_none(), work.pulse().taken()));
             work.watch(&room);
             room
         });
@@ -161,15 +97,13 @@ where
             let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
             return Poll::Ready(frame.map(|frame| frame.map_err(|never| match never {})));
         };
-        room.waker.register(context.waker());
-        if room.given_up.load(Ordering::Relaxed) {
-            return Poll::Ready(Some(Err(NotTaken)));
-        }
-        if room.held_since().is_some() {
-            return Poll::Pending;
+        match room.look(context.waker()) {
+            Standing::Free => {}
+            Standing::Held => return Poll::Pending,
+            Standing::GivenUp => return Poll::Ready(Some(Err(NotTaken))),
         }
         // What was begun is sent to its end.
-        if room.is_endless && this.rest.is_empty() && this.work.pulse().is_stopping() {
+        if room.is_endless() && this.rest.is_empty() && this.work.pulse().is_stopping() {
             return Poll::Ready(None);
         }
         while this.rest.is_empty() {
@@ -183,13 +117,8 @@ where
             }
         }
         let has_tail = this.spoken == Spoken::Http2 && this.body.is_end_stream();
-        let piece = Piece {
-            bytes: next_piece(&mut this.rest, has_tail),
-            room: Arc::clone(room),
-        };
-        // The clock's zero is long ago.
-        room.held_since
-            .store(this.work.pulse().now().0.max(1), Ordering::Relaxed);
+        let bytes = next_piece(&mut this.rest, has_tail);
+        let piece = room.hold(bytes, this.work.pulse().now().0);
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(piece)))))
     }
 

@@ -6,7 +6,6 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -15,7 +14,8 @@ use futures_util::future::select;
 use weir_reactor::{Lane, Monotonic, Reactor};
 
 use super::frame_watch::FramesSeen;
-use super::outgoing::Room;
+use super::room::Room;
+use crate::sync::{AtomicU64, Ordering};
 
 /// A connection without a request may stay this long; SDKs keep theirs for minutes.
 const IDLE_MAX: Duration = Duration::from_mins(10);
@@ -247,10 +247,11 @@ impl<R: Reactor> Pulse<R> {
             let Some(room) = watched.room.upgrade() else {
                 continue;
             };
-            if is_past(room.held_since(), LINGER_MAX) {
+            let held_since = room.held_since_ns().map(Monotonic);
+            if is_past(held_since, LINGER_MAX) {
                 return Some(Overdue::Stuck);
             }
-            if is_past(room.held_since(), SEND_MAX) {
+            if is_past(held_since, SEND_MAX) {
                 self.gave_up.set(true);
                 room.give_up();
                 if let Some(cut) = &watched.cut {

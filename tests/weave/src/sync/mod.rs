@@ -10,7 +10,7 @@ mod waker;
 pub use std::sync::PoisonError;
 pub use std::sync::atomic::Ordering;
 
-pub use loom::sync::Mutex;
+pub use loom::sync::{Arc, Mutex};
 
 use crate::plant::Plant;
 pub use park::{Thread, current, park_timeout};
@@ -54,8 +54,20 @@ pub fn fence(order: Ordering) {
     }
 }
 
+fn exchange(atomic: &loom::sync::atomic::AtomicBool, value: bool, order: Ordering) {
+    atomic.swap(value, order);
+}
+
+fn put_u64(atomic: &loom::sync::atomic::AtomicU64, value: u64, order: Ordering) {
+    atomic.store(value, order);
+}
+
+fn put_usize(atomic: &loom::sync::atomic::AtomicUsize, value: usize, order: Ordering) {
+    atomic.store(value, order);
+}
+
 macro_rules! atomic {
-    ($name:ident, $value:ty, $($exchange:ident: $act:expr),*) => {
+    ($name:ident, $value:ty, $put:ident, $($exchange:ident: $act:expr),*) => {
         /// An atomic of the model checker.
         #[derive(Debug, Default)]
         pub struct $name(loom::sync::atomic::$name);
@@ -71,7 +83,7 @@ macro_rules! atomic {
             }
 
             pub fn store(&self, value: $value, order: Ordering) {
-                self.0.store(value, of_store(order));
+                $put(&self.0, value, of_store(order));
             }
 
             $(pub fn $exchange(&self, value: $value, order: Ordering) -> $value {
@@ -87,8 +99,10 @@ macro_rules! atomic {
     };
 }
 
-atomic!(AtomicBool, bool, swap: |_, value| value);
-atomic!(AtomicU64, u64,
+// An exchange that raced with a plain store may be read back by the checker as if the store had come
+// before it, which no machine can show. Where the engine exchanges and stores, a store is an exchange.
+atomic!(AtomicBool, bool, exchange, swap: |_, value| value);
+atomic!(AtomicU64, u64, put_u64,
     fetch_add: u64::wrapping_add, fetch_or: |before, bits| before | bits);
-atomic!(AtomicUsize, usize,
+atomic!(AtomicUsize, usize, put_usize,
     fetch_add: usize::wrapping_add, fetch_sub: usize::wrapping_sub, fetch_min: usize::min);

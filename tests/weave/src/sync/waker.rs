@@ -59,10 +59,10 @@ impl AtomicWaker {
     }
 }
 
-/// Registers what was held back.
-pub(crate) fn register_late() {
+/// Registers what was held back, if its task goes to sleep.
+pub(crate) fn register_late(sleeps: bool) {
     let late = std::mem::take(&mut *locked(&LATE));
-    for (cell, waker) in late {
+    for (cell, waker) in late.into_iter().filter(|_| sleeps) {
         cell.put(waker);
     }
 }
