@@ -76,6 +76,17 @@ pub enum Refusal {
         /// The hard limit.
         limit: u64,
     },
+    /// Files may not be as long as ours are.
+    #[error(
+        "files of {needed} bytes are needed, but the limit is {limit}: raise LimitFSIZE of the unit or \
+         `ulimit -f`"
+    )]
+    FileBytes {
+        /// The longest file at the start.
+        needed: u64,
+        /// The hard limit, in bytes.
+        limit: u64,
+    },
     /// The folder is no folder or can not be written.
     #[error("data folder {} can not be written: {source}", .folder.display())]
     Folder {
@@ -156,6 +167,15 @@ pub fn raise_descriptor_limit(needed: u64) -> Result<u64, Refusal> {
     } else {
         Ok(limit)
     }
+}
+
+/// Raises the soft limit of a file's length to the hard one; refuses if that is below `needed`.
+pub fn raise_file_limit(needed: u64) -> Result<(), Refusal> {
+    let limit = raise_limit(libc::RLIMIT_FSIZE, u64::MAX);
+    if limit < needed {
+        return Err(Refusal::FileBytes { needed, limit });
+    }
+    Ok(())
 }
 
 /// Raises a soft limit as far as `wanted` and the hard limit go; the limit that holds then.
@@ -275,6 +295,7 @@ mod tests {
         check_io_uring().unwrap();
         check_locked_memory(1).unwrap();
         assert!(raise_descriptor_limit(64).unwrap() >= 64);
+        raise_file_limit(64 << 20).unwrap();
         let folder = tempfile::tempdir().unwrap();
         check_data_folder(folder.path(), true).unwrap();
         assert_eq!(

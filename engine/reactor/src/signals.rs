@@ -2,7 +2,7 @@
 
 use std::io;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::{Handle, Signals};
 
 /// What the operator asks for.
@@ -30,9 +30,12 @@ pub struct SignalCloser {
 
 impl SignalEvents {
     /// From now on these signals do not kill the process, but are kept for [`SignalEvents::wait`].
+    ///
+    /// Nor does SIGXFSZ: a write beyond the limit of a file's length is to fail with EFBIG, as any
+    /// other that finds no room, and not to end everything.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
-            signals: Signals::new([SIGTERM, SIGINT, SIGHUP])?,
+            signals: Signals::new([SIGTERM, SIGINT, SIGHUP, SIGXFSZ])?,
         })
     }
 
@@ -70,6 +73,8 @@ mod tests {
         let mut events = SignalEvents::listen().unwrap();
         signal_hook::low_level::raise(SIGHUP).unwrap();
         assert_eq!(events.wait(), Some(Signal::HangUp));
+        // Not a word of it: whoever wrote is told.
+        signal_hook::low_level::raise(SIGXFSZ).unwrap();
         events.closer().close();
         assert_eq!(events.wait(), None);
     }

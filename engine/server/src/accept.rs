@@ -17,6 +17,8 @@ use crate::session;
 
 /// Connections to one port.
 const CONNECTIONS_MAX: usize = 20_000;
+/// Connections to the admin port when the other ports took all there may be.
+pub(crate) const ADMIN_SPARE: usize = 32;
 /// Addresses without connections are forgotten when so many are known.
 const ADDRESSES_KNOWN_MAX: usize = 4_096;
 
@@ -24,13 +26,35 @@ const ADDRESSES_KNOWN_MAX: usize = 4_096;
 /// own reference counts are the counters, so that no core shares anything else.
 #[derive(Debug)]
 pub(crate) struct Seat {
+    _of_house: Arc<()>,
     _of_all: Arc<()>,
     _of_address: Arc<()>,
+}
+
+/// What all ports share: descriptors. A crowd at the doors must not take those that the logs need to
+/// begin a segment or to read one.
+#[derive(Debug, Default)]
+pub(crate) struct House {
+    all: Arc<()>,
+    max: usize,
+}
+
+impl House {
+    /// Room for `max` connections.
+    pub(crate) fn new(max: usize) -> Self {
+        Self {
+            all: Arc::default(),
+            max,
+        }
+    }
 }
 
 /// Counts the connections of one port.
 #[derive(Debug)]
 pub(crate) struct Seats {
+    house: Arc<House>,
+    /// Beyond the house's own, for those who look after it.
+    spare: usize,
     all: Arc<()>,
     address_max: usize,
     addresses: HashMap<IpAddr, Arc<()>>,
@@ -39,8 +63,10 @@ pub(crate) struct Seats {
 impl Seats {
     /// Gives each address at most `address_max` seats. This machine's own may have all: behind it
     /// stands a proxy, or whoever could take the server down in other ways.
-    pub(crate) fn new(address_max: usize) -> Self {
+    pub(crate) fn new(address_max: usize, house: Arc<House>, port: Port) -> Self {
         Self {
+            house,
+            spare: if port == Port::Admin { ADMIN_SPARE } else { 0 },
             all: Arc::default(),
             address_max,
             addresses: HashMap::new(),
@@ -48,7 +74,8 @@ impl Seats {
     }
 
     fn take(&mut self, address: IpAddr) -> Option<Seat> {
-        if Arc::strong_count(&self.all) > CONNECTIONS_MAX {
+        let there = Arc::strong_count(&self.house.all) - 1;
+        if there >= self.house.max + self.spare || Arc::strong_count(&self.all) > CONNECTIONS_MAX {
             return None;
         }
         if self.addresses.len() >= ADDRESSES_KNOWN_MAX {
@@ -61,6 +88,7 @@ impl Seats {
             return None;
         }
         Some(Seat {
+            _of_house: Arc::clone(&self.house.all),
             _of_all: Arc::clone(&self.all),
             _of_address: Arc::clone(token),
         })
@@ -150,8 +178,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_full_house_keeps_a_door_for_who_looks_after_it() {
+        let house = Arc::new(House::new(2));
+        let mut http = Seats::new(1, Arc::clone(&house), Port::Http);
+        let mut wire = Seats::new(1, Arc::clone(&house), Port::Wire);
+        let mut admin = Seats::new(1, house, Port::Admin);
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let seat = http.take(here).unwrap();
+        let _other = wire.take(here).unwrap();
+        assert!(http.take(here).is_none() && wire.take(here).is_none());
+        let spare: Vec<_> = (0..ADMIN_SPARE)
+            .map(|_| admin.take(here).unwrap())
+            .collect();
+        assert!(admin.take(here).is_none());
+        drop(spare);
+        drop(seat);
+        assert!(wire.take(here).is_some());
+    }
+
+    #[test]
     fn seats_are_counted_and_given_back() {
-        let mut seats = Seats::new(1_000);
+        let mut seats = Seats::new(1_000, Arc::new(House::new(2_000)), Port::Http);
         let there = IpAddr::from([192, 0, 2, 1]);
         let mut taken: Vec<_> = (0..1_000).map(|_| seats.take(there).unwrap()).collect();
         assert!(seats.take(there).is_none());
@@ -164,7 +211,8 @@ mod tests {
 
     #[test]
     fn this_machine_may_have_all_seats_there_are() {
-        let mut seats = Seats::new(1);
+        let house = Arc::new(House::new(2 * CONNECTIONS_MAX));
+        let mut seats = Seats::new(1, house, Port::Http);
         let here = IpAddr::from([127, 0, 0, 1]);
         let taken: Vec<_> = (0..CONNECTIONS_MAX)
             .map(|_| seats.take(here).unwrap())

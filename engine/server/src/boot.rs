@@ -17,7 +17,7 @@ use weir_reactor::{
 };
 use weir_stream::{Control, FolderOptions, OpenFolder, OpenFolderError, catalog_rots, open_folder};
 
-use crate::accept::{Port, Refusals, Seats, dealer};
+use crate::accept::{ADMIN_SPARE, House, Port, Refusals, Seats, dealer};
 use crate::catalog_panic;
 use crate::certificate::Certificate;
 use crate::cli::failure::Failure;
@@ -30,8 +30,14 @@ use crate::units;
 
 /// Letters that may wait for one core; beyond it new connections are refused.
 const CORE_LETTERS_MAX: usize = 1_024;
-/// Files that any server needs open, beside its connections.
-const DESCRIPTORS_MIN: u64 = 256;
+/// Files that any server keeps open beside its connections, and what each core adds: 64 sealed
+/// segments at most, those it writes, its rings. Reserved segments are open too.
+const DESCRIPTORS: u64 = 64;
+const CORE_DESCRIPTORS: u64 = 96;
+/// A server with room for fewer connections is not worth starting.
+const CONNECTIONS_MIN: u64 = 32;
+/// Of a folder that does not say another size.
+const SEGMENT_BYTES_USUAL: u64 = 128 << 20;
 /// Memory assumed where the machine does not tell.
 const MEMORY_BYTES_UNKNOWN: u64 = 2 << 30;
 /// How long a core may take to open its log; recovery is done by then, but a reserve is written.
@@ -54,7 +60,7 @@ pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
         _ => None,
     };
     let cpus = choose(config)?;
-    check_machine(config, cpus.len())?;
+    let house = check_machine(config, cpus.len())?;
     let ports = Ports::bind(config)?;
     let options = folder_options(config, cpus.len());
     let folder = options.path.display().to_string();
@@ -98,7 +104,12 @@ pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
     };
     let mut server = Server::start(&plan, cores, control, &options, face)?;
     let ready = ports
-        .open(&server.cores, config.connections_per_address, &refusals)
+        .open(
+            &server.cores,
+            config.connections_per_address,
+            house,
+            &refusals,
+        )
         .and_then(|doors| server.create_streams(config).map(|()| doors));
     let doors = match ready {
         Ok(doors) => doors,
@@ -149,11 +160,16 @@ fn choose(config: &Config) -> Result<Vec<usize>, Failure> {
     chosen.map_err(|error| Failure::could_not_run(error.to_string()))
 }
 
-fn check_machine(config: &Config, cores: usize) -> Result<(), Failure> {
+/// The connections there are descriptors for, if the machine is one that a server can run on.
+fn check_machine(config: &Config, cores: usize) -> Result<House, Failure> {
     let refused = |error: preflight::Refusal| Failure::could_not_run(error.to_string());
     preflight::check_io_uring().map_err(refused)?;
     preflight::check_locked_memory(cores).map_err(refused)?;
-    preflight::raise_descriptor_limit(DESCRIPTORS_MIN).map_err(refused)?;
+    let segment_bytes = config.segment_bytes.unwrap_or(SEGMENT_BYTES_USUAL).max(1);
+    let reserved = config.reserve_bytes / segment_bytes;
+    let own = DESCRIPTORS + CORE_DESCRIPTORS * cores as u64 + reserved + ADMIN_SPARE as u64;
+    let limit = preflight::raise_descriptor_limit(own + CONNECTIONS_MIN).map_err(refused)?;
+    preflight::raise_file_limit(segment_bytes.max(SEGMENT_BYTES_USUAL)).map_err(refused)?;
     ground::check(&config.data_dir, config.reserve_bytes)?;
     std::fs::create_dir_all(&config.data_dir).map_err(|error| {
         Failure::could_not_run(format!(
@@ -161,7 +177,10 @@ fn check_machine(config: &Config, cores: usize) -> Result<(), Failure> {
             config.data_dir.display()
         ))
     })?;
-    preflight::check_data_folder(&config.data_dir, config.allow_tmpfs).map_err(refused)
+    preflight::check_data_folder(&config.data_dir, config.allow_tmpfs).map_err(refused)?;
+    // Where there is no limit: more than all ports take by their own bounds.
+    let connections = usize::try_from(limit - own).unwrap_or(usize::MAX);
+    Ok(House::new(connections.min(1 << 30)))
 }
 
 fn folder_options(config: &Config, cores: usize) -> FolderOptions {
@@ -219,10 +238,12 @@ impl Ports {
         self,
         cores: &[Mailbox<CoreLetter>],
         address_max: usize,
+        house: House,
         refusals: &Refusals,
     ) -> Result<Doors, Failure> {
+        let house = Arc::new(house);
         let open = |listener: Listener, port: Port, name: &str| {
-            let seats = Seats::new(address_max);
+            let seats = Seats::new(address_max, Arc::clone(&house), port);
             listener
                 .start_accepting(name, dealer(port, cores.to_vec(), seats, refusals.clone()))
                 .map_err(|error| Failure::could_not_run(format!("cannot start a thread: {error}")))

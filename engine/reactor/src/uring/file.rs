@@ -8,7 +8,7 @@
 use std::fs::File as StdFile;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions, ReadResult};
@@ -23,6 +23,8 @@ pub struct CoreFile {
     file: DmaFile,
     bytes: u64,
     path: PathBuf,
+    /// The file system has turned read-only: what is there can still be read.
+    read_only: bool,
 }
 
 /// Memory to write from, aligned for the device.
@@ -42,18 +44,32 @@ enum Source {
     Joined(Vec<u8>),
 }
 
+async fn open(path: &Path, writable: bool) -> io::Result<DmaFile> {
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(writable)
+        .custom_flags(libc::O_DSYNC | libc::O_DIRECT)
+        .dma_open(path)
+        .await;
+    opened.map_err(plain_error)
+}
+
 impl CoreFile {
     pub(super) async fn open(path: PathBuf) -> io::Result<Self> {
         // Read and write, always: a file open for writing only spoils the runtime's polling probe.
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_DSYNC | libc::O_DIRECT)
-            .dma_open(&path)
-            .await
-            .map_err(plain_error)?;
+        let (file, read_only) = match open(&path, true).await {
+            Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => {
+                (open(&path, false).await?, true)
+            }
+            other => (other?, false),
+        };
         let bytes = file.file_size().await.map_err(plain_error)?;
-        Ok(Self { file, bytes, path })
+        Ok(Self {
+            file,
+            bytes,
+            path,
+            read_only,
+        })
     }
 
     /// Closes the file and waits for it; dropping closes it a little later.
@@ -108,6 +124,9 @@ impl File for CoreFile {
             buffer.as_ptr().addr().is_multiple_of(BLOCK_BYTES),
             "memory is not aligned"
         );
+        if self.read_only {
+            return Err(ErrorKind::ReadOnlyFilesystem.into());
+        }
         let written = self
             .file
             .write_rc_at(buffer, at)
