@@ -64,6 +64,11 @@ impl<R: Reactor> Call<'_, R> {
         self.engine.wall()
     }
 
+    /// The clock that tokens are made and judged by: it passes evenly whatever the wall clock does.
+    pub(crate) fn token_time(&self) -> Timestamp {
+        self.engine.steady()
+    }
+
     /// The names for an error's text.
     pub(crate) fn about<'a>(&'a self, stream: &'a str) -> About<'a> {
         About {

@@ -14,7 +14,7 @@ use weir_log::{
     SEGMENT_BYTES_MIN, recover,
 };
 use weir_protocol::limits::{KIB, MIB};
-use weir_protocol::model::{LogId, StreamStatus};
+use weir_protocol::model::{LogId, StreamStatus, Timestamp};
 use weir_reactor::{BlockingDisk, Disk, Mailbox, Reactor, mailbox};
 
 use crate::catalog::control::{ControlPlane, ControlRequest, REQUESTS_MAX};
@@ -127,6 +127,10 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
     let settings = log_settings(options, identity, life.incarnation);
     let logs = Logs::new(recovered, cores, life.has_cores_changed);
     let stepped_over = given_up::stepped_over(&given_up);
+    let began = (
+        Timestamp::from_millis(reactor.wall_ms()),
+        reactor.monotonic(),
+    );
     let mut seeds = Vec::new();
     for (core, (requests, publications)) in (0..).zip(ends) {
         let (shards, elsewhere) = homes.of_core(core);
@@ -154,6 +158,7 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
             region: options.region.clone(),
             seal_key,
             expiry,
+            began,
             held_bytes_max: (share(options, 8)).max(32 * MIB as usize),
             spare_bytes_max: share(options, 16).max(4 * MIB as usize),
             subscription_times: SubscriptionTimes::default(),

@@ -73,6 +73,8 @@ struct Inner<R: Reactor> {
     account: String,
     region: String,
     seal_key: [u8; 32],
+    /// What both clocks showed at the start, the same for all cores.
+    began: (Timestamp, Monotonic),
     /// A bug planted for the judge: parents are closed before what they took is durable.
     #[cfg(test)]
     switches_before_the_drain: Cell<bool>,
@@ -197,6 +199,7 @@ impl<R: Reactor> Engine<R> {
             account: seed.account,
             region: seed.region,
             seal_key: seed.seal_key,
+            began: seed.began,
             #[cfg(test)]
             switches_before_the_drain: Cell::new(false),
             #[cfg(test)]
@@ -483,6 +486,14 @@ impl<R: Reactor> Engine<R> {
     /// The wall clock.
     pub fn wall(&self) -> Timestamp {
         Timestamp::from_millis(self.inner.reactor.wall_ms())
+    }
+
+    /// The wall clock as it would be without a jump since the start: for the age of what clients
+    /// carry, which is no older for a clock that was set.
+    pub fn steady(&self) -> Timestamp {
+        let (wall, began) = self.inner.began;
+        let passed = self.monotonic().since(began).as_millis() as u64;
+        Timestamp::from_millis(wall.as_millis().saturating_add(passed))
     }
 
     /// The clock that never goes back.

@@ -12,8 +12,10 @@ use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use weir_log::{FolderIdentity, LogParts, LogSettings};
+use weir_protocol::model::Timestamp;
 use weir_reactor::{
-    CorePlan, FolderLock, Inbox, Mailbox, PlainDisk, choose_cpus, start_cores, start_thread,
+    CorePlan, FolderLock, Inbox, Mailbox, Monotonic, PlainDisk, choose_cpus, start_cores,
+    start_thread,
 };
 
 use crate::boot::{ControlStop, Opened, open_in};
@@ -89,6 +91,8 @@ pub struct CoreSeed {
     pub(crate) region: String,
     pub(crate) seal_key: [u8; 32],
     pub(crate) expiry: Option<ExpiryAccount>,
+    /// What both clocks showed once, the same for all cores.
+    pub(crate) began: (Timestamp, Monotonic),
     pub(crate) held_bytes_max: usize,
     pub(crate) spare_bytes_max: usize,
     pub(crate) subscription_times: SubscriptionTimes,

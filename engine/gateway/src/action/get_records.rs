@@ -34,7 +34,7 @@ pub(crate) async fn answer<R: Reactor>(
     let token = members.text("ShardIterator");
     let limit = limit.map_or(RECORDS_DEFAULT, |limit| limit as usize);
     let token = token.unwrap_or_default();
-    let iterator = ShardIterator::open(call.seal, token, call.now())?;
+    let iterator = ShardIterator::open(call.seal, token, call.token_time())?;
     let named = StreamReference::read(members);
     if !named.is_absent() && named.resolve()? != iterator.name.as_str() {
         return Err(ServiceError::invalid_argument(
@@ -73,7 +73,7 @@ pub(crate) async fn answer<R: Reactor>(
             offset,
             ..iterator.clone()
         };
-        next.seal(call.seal, call.now(), call.ids.next())
+        next.seal(call.seal, call.token_time(), call.ids.next())
     };
     let out = call.writer(PAGE_ROOM + read.bytes().min(ANSWER_BYTES_MAX) * 3 / 2);
     let end = PageEnd {

@@ -44,7 +44,7 @@ pub(crate) async fn answer<R: Reactor>(
         name: stream.name.clone(),
         offset,
     };
-    let token = iterator.seal(call.seal, call.now(), call.ids.next());
+    let token = iterator.seal(call.seal, call.token_time(), call.ids.next());
     let mut out = call.writer(512);
     out.open_map().member("ShardIterator").plain(token);
     out.close_map();

@@ -82,7 +82,7 @@ pub(crate) fn answer<R: Reactor>(
     let request = read(members)?;
     let streams = call.engine.streams();
     let (stream, after, filter) = if let Some(token) = request.token {
-        let page = ShardPage::open(call.seal, token, call.now())?;
+        let page = ShardPage::open(call.seal, token, call.token_time())?;
         let stream = streams.by_id(page.stream).cloned().ok_or_else(|| {
             ServiceError::invalid_argument("Invalid NextToken: its stream does not exist.")
         })?;
@@ -109,7 +109,7 @@ pub(crate) fn answer<R: Reactor>(
             after: last,
             filter,
         };
-        page.seal(call.seal, call.now(), call.ids.next())
+        page.seal(call.seal, call.token_time(), call.ids.next())
     };
     let out = call.writer(64 + 400 * request.limit.min(stream.shards.len()));
     Ok(list(out, &stream, after, filter, request.limit, next))

@@ -30,7 +30,7 @@ pub(crate) fn answer<R: Reactor>(
     let after = match token {
         None => None,
         Some(token) => {
-            let page = ConsumerPage::open(call.seal, token, call.now())?;
+            let page = ConsumerPage::open(call.seal, token, call.token_time())?;
             if page.stream != stream.id {
                 return Err(match call.engine.streams().by_id(page.stream) {
                     Some(_) => ServiceError::invalid_argument(
@@ -65,7 +65,7 @@ pub(crate) fn answer<R: Reactor>(
             stream: stream.id,
             after: last.name.to_string(),
         };
-        let token = page.seal(call.seal, call.now(), call.ids.next());
+        let token = page.seal(call.seal, call.token_time(), call.ids.next());
         out.member("NextToken").plain(token);
     }
     out.close_map();

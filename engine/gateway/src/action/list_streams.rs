@@ -31,11 +31,12 @@ pub(crate) fn answer<R: Reactor>(
             ));
         }
         (Some(name), None) => name.to_owned(),
-        (None, Some(token)) => page::open_stream_page(call.seal, token, call.now())?,
+        (None, Some(token)) => page::open_stream_page(call.seal, token, call.token_time())?,
         (None, None) => String::new(),
     };
     let limit = limit.map_or(STREAMS_DEFAULT, |limit| limit as usize);
-    let next = |name: &str| page::seal_stream_page(call.seal, name, call.now(), call.ids.next());
+    let next =
+        |name: &str| page::seal_stream_page(call.seal, name, call.token_time(), call.ids.next());
     let streams = call.engine.streams();
     let streams = streams.in_name_order();
     Ok(list(
