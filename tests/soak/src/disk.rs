@@ -14,7 +14,7 @@ pub(crate) const DISK_BYTES: u64 = 448 << 20;
 const BUSY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs a program of the system; what it says on stdout.
-fn does(program: &str, arguments: &[&Path]) -> Result<String> {
+pub(crate) fn does(program: &str, arguments: &[&Path]) -> Result<String> {
     let output = Command::new(program).args(arguments).output();
     let output = output.with_context(|| format!("{program} does not run"))?;
     if !output.status.success() {
@@ -96,6 +96,8 @@ fn detach(device: &Path) -> Result<()> {
 /// A file system that is mounted, until dropped.
 pub(crate) struct Mounted {
     at: PathBuf,
+    /// Its block device: attached as long as this is mounted.
+    device: PathBuf,
 }
 
 impl Mounted {
@@ -106,7 +108,40 @@ impl Mounted {
         // Now it goes with what is mounted on it, also when nobody is left to put it away.
         detach(&device)?;
         mounted?;
-        Ok(Self { at: at.to_owned() })
+        Ok(Self {
+            at: at.to_owned(),
+            device,
+        })
+    }
+
+    /// The block device below it.
+    pub(crate) fn device(&self) -> &Path {
+        &self.device
+    }
+
+    /// Bytes that anybody may still write.
+    pub(crate) fn free(&self) -> Result<u64> {
+        let words = ["--block-size=1".as_ref(), "--output=avail".as_ref()];
+        let said = does("df", &[words[0], words[1], &self.at])?;
+        let free = said.lines().last().unwrap_or_default().trim().parse();
+        free.with_context(|| format!("df says {said}"))
+    }
+
+    /// The file system finds itself damaged and goes read-only; ext4 has a switch for that.
+    pub(crate) fn turn_read_only(&self) -> Result<()> {
+        does(
+            "mount",
+            &[
+                "-o".as_ref(),
+                "remount,errors=remount-ro".as_ref(),
+                &self.at,
+            ],
+        )?;
+        let device = self.device.file_name().context("a device has a name")?;
+        let switch = Path::new("/sys/fs/ext4")
+            .join(device)
+            .join("trigger_fs_error");
+        std::fs::write(&switch, "rig").with_context(|| format!("{}", switch.display()))
     }
 
     /// The power goes: nothing more reaches the disk, not even the journal, and every call fails.

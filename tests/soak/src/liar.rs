@@ -20,7 +20,7 @@ const RECORDS: u64 = 5;
 /// A lie, what it does to what is there, and a word that the judge must say of it.
 type Lie = (&'static str, fn(&mut Vec<Record>, usize), &'static str);
 
-const LIES: [Lie; 9] = [
+const LIES: [Lie; 10] = [
     (
         "one record is dropped",
         |records, at| drop(records.remove(at)),
@@ -30,6 +30,11 @@ const LIES: [Lie; 9] = [
         "the newest batch is dropped",
         |records, _| records.truncate(records.len() - RECORDS as usize),
         "lost",
+    ),
+    (
+        "the oldest batches are dropped",
+        |records, at| drop(records.drain(..at - at % RECORDS as usize)),
+        "expired early",
     ),
     ("a whole batch in the middle is gone", gone, "hole"),
     (
@@ -235,7 +240,7 @@ fn shown(record: &Record) -> Value {
     })
 }
 
-fn base64(data: &[u8]) -> String {
+pub(crate) fn base64(data: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     // Data here is a multiple of three bytes: nothing to pad.
     let digits = data.chunks(3).flat_map(|three| {

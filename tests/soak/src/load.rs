@@ -3,15 +3,15 @@
 //! The ledger is lines of text: "sent SERIAL SHARD KEY:DATA ..." with a pair of hashes for each
 //! record, "stored SERIAL NUMBER MOMENT", and "held SERIAL" of what a network kept from the server.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,37 @@ impl Moment {
 pub(crate) struct Sent {
     pub(crate) acknowledged: u64,
     pub(crate) refused: u64,
+    /// Connections that ended before anybody asked them to.
+    pub(crate) broken: u64,
+}
+
+/// What a running load was told so far.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    acknowledged: AtomicU64,
+    refused: AtomicU64,
+    /// Why batches were refused.
+    reasons: Mutex<BTreeSet<String>>,
+}
+
+impl Heard {
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn reasons(&self) -> BTreeSet<String> {
+        self.reasons.lock().expect("nobody panics with it").clone()
+    }
+
+    fn note_refused(&self, reason: String) {
+        self.refused.fetch_add(1, Ordering::SeqCst);
+        let mut reasons = self.reasons.lock().expect("nobody panics with it");
+        reasons.insert(reason);
+    }
 }
 
 /// Connections that send until the server goes, or until they are stopped.
@@ -81,6 +112,7 @@ pub(crate) struct Load {
     /// What each core acknowledged so far.
     progress: BTreeMap<u32, Arc<AtomicU64>>,
     stop: Arc<AtomicBool>,
+    heard: Arc<Heard>,
 }
 
 impl Load {
@@ -98,6 +130,7 @@ impl Load {
         let mut threads = Vec::new();
         let mut progress = BTreeMap::new();
         let stop = Arc::new(AtomicBool::new(false));
+        let heard = Arc::new(Heard::default());
         for (core, shards) in owned {
             let acknowledged = Arc::new(AtomicU64::new(0));
             progress.insert(core, Arc::clone(&acknowledged));
@@ -113,6 +146,7 @@ impl Load {
                     sent: Sent::default(),
                     acknowledged: Arc::clone(&acknowledged),
                     stop: Arc::clone(&stop),
+                    heard: Arc::clone(&heard),
                 };
                 let begin = begin.clone();
                 threads.push(thread::spawn(move || writer.run(core, &begin)));
@@ -123,6 +157,7 @@ impl Load {
             began,
             progress,
             stop,
+            heard,
         })
     }
 
@@ -140,6 +175,11 @@ impl Load {
         began.context("nothing was acknowledged within 30 s")
     }
 
+    /// What all connections together were told so far.
+    pub(crate) fn heard(&self) -> &Heard {
+        &self.heard
+    }
+
     /// Lets every connection end once what it sent is answered.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -152,6 +192,7 @@ impl Load {
             let sent = thread.join().map_err(|_| anyhow!("a writer panicked"))??;
             all.acknowledged += sent.acknowledged;
             all.refused += sent.refused;
+            all.broken += sent.broken;
         }
         Ok(all)
     }
@@ -194,12 +235,15 @@ struct Writer {
     sent: Sent,
     acknowledged: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
+    heard: Arc<Heard>,
 }
 
 impl Writer {
     fn run(mut self, core: u32, begin: &SyncSender<()>) -> Result<Sent> {
         // The server goes while we send: that is what the rigs are there for.
-        let _ = self.send(core, begin);
+        if self.send(core, begin).is_err() {
+            self.sent.broken += 1;
+        }
         self.ledger.flush(0)?;
         Ok(self.sent)
     }
@@ -230,6 +274,9 @@ impl Writer {
             let _ = begin.try_send(());
             self.ledger.flush(1 << 16)?;
             let due = Duration::from_secs_f64(bytes as f64 / self.plan.rate as f64);
+            if stopping {
+                continue;
+            }
             thread::sleep(due.saturating_sub(started.elapsed()));
         }
     }
@@ -265,7 +312,7 @@ impl Writer {
     }
 
     fn take(&mut self, wire: &mut Wire<Token>) -> io::Result<()> {
-        let stored = wire.answer(|(serial, shard, created), response| match response {
+        let answered = wire.answer(|(serial, shard, created), response| match response {
             Response::Appended(outcomes) => match outcomes.first() {
                 Some(AppendOutcome::Stored {
                     first_offset,
@@ -273,18 +320,24 @@ impl Writer {
                 }) => {
                     let number =
                         SequenceNumber::of_record(shard.index, created, *first_offset, *arrival);
-                    Some((serial, number.to_string()))
+                    Ok((serial, number.to_string()))
                 }
-                _ => None,
+                Some(AppendOutcome::Refused { code, .. }) => Err(format!("{code:?}")),
+                None => Err("no outcome".to_owned()),
             },
-            _ => None,
+            Response::Error(error) => Err(format!("{:?}", error.code)),
+            other => Err(format!("{other:?}")),
         })?;
-        match stored {
-            Some((serial, number)) => {
+        match answered {
+            Ok((serial, number)) => {
                 self.note_stored(serial, &number)?;
                 self.acknowledged.fetch_add(1, Ordering::Relaxed);
+                self.heard.acknowledged.fetch_add(1, Ordering::SeqCst);
             }
-            None => self.sent.refused += 1,
+            Err(reason) => {
+                self.sent.refused += 1;
+                self.heard.note_refused(reason);
+            }
         }
         Ok(())
     }

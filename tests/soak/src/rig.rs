@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::{blocks, cut, kill, liar, net, recovery, sim, weave};
+use crate::{blocks, cut, kill, liar, limits, net, recovery, sim, time, weave};
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -63,7 +63,7 @@ pub(crate) struct Rig {
 pub(crate) const RIGS: &[Rig] = &[
     Rig {
         name: "judge",
-        what: "the judge against a server that lies in nine ways, one at a time: each must be named",
+        what: "the judge against a server that lies in ten ways, one at a time: each must be named",
         unit: "rounds",
         needs: &[],
         gate: 1,
@@ -179,6 +179,54 @@ pub(crate) const RIGS: &[Rig] = &[
         share: 4,
         run: blocks::faulty::run,
     },
+    Rig {
+        name: "limits-disk",
+        what: "somebody else takes all room of the disk and gives it back, again and again; the file system turns read-only",
+        unit: "cases",
+        needs: &["root", "mkfs.ext4", "ext4", "a loop device", "fallocate"],
+        gate: 2,
+        night: 50,
+        share: 2,
+        run: limits::disk,
+    },
+    Rig {
+        name: "limits-process",
+        what: "too few descriptors, too short files, too little locked memory",
+        unit: "cases",
+        needs: &["root", "prlimit", "setpriv"],
+        gate: 4,
+        night: 100,
+        share: 1,
+        run: limits::process,
+    },
+    Rig {
+        name: "limits-group",
+        what: "control groups: a flood in little memory, less memory than was promised, a tenth of a \
+               processor, a slow disk",
+        unit: "cases",
+        needs: &[
+            "root",
+            "control groups",
+            "mkfs.ext4",
+            "ext4",
+            "a loop device",
+        ],
+        gate: 4,
+        night: 100,
+        share: 2,
+        run: limits::group,
+    },
+    Rig {
+        name: "time",
+        what: "the wall clock jumps up to ten years before each call, the machine is up for ten years, the process \
+               is paused",
+        unit: "jumps",
+        needs: &["root", "cc", "unshare", "time namespaces"],
+        gate: 200,
+        night: 2_000,
+        share: 2,
+        run: time::run,
+    },
 ];
 
 /// How a run ended.
@@ -235,6 +283,8 @@ fn is_there(need: &str) -> bool {
             output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
         }
         "a loop device" => succeeds("losetup", &["--find"]),
+        "control groups" => limits::groups_are_there(),
+        "time namespaces" => std::fs::exists("/proc/self/ns/time").unwrap_or(false),
         "/dev/fuse" => std::fs::exists("/dev/fuse").unwrap_or(false),
         "ext4" | "xfs" => {
             std::fs::read_to_string("/proc/filesystems")

@@ -1,11 +1,12 @@
 //! The server as a process of its own: this same program under another first word, so that a rig
 //! always runs what it was built with.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -28,6 +29,77 @@ pub(crate) struct Place {
     pub(crate) log: PathBuf,
 }
 
+/// How a server is started.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    /// Flags, and what they are set to; on the command line in this order.
+    flags: Vec<(&'static str, String)>,
+    /// A program that becomes the server in the end, and its arguments: it takes something away first.
+    through: Vec<OsString>,
+    environment: Vec<(&'static str, OsString)>,
+}
+
+impl Setup {
+    pub(crate) fn new(cores: u64) -> Self {
+        let port = || "127.0.0.1:0".to_owned();
+        Self {
+            flags: vec![
+                ("--cores", cores.to_string()),
+                // The judge signs nothing: what is checked here are records.
+                ("--auth", "off".to_owned()),
+                ("--http", port()),
+                ("--wire", port()),
+                ("--admin", port()),
+                ("--memory", MEMORY.to_owned()),
+                ("--segment-bytes", "4MiB".to_owned()),
+            ],
+            through: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// Another value, or another flag.
+    pub(crate) fn with(mut self, flag: &'static str, value: &str) -> Self {
+        self.flags.retain(|(other, _)| *other != flag);
+        self.flags.push((flag, value.to_owned()));
+        self
+    }
+
+    pub(crate) fn through(mut self, words: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.through.extend(words.into_iter().map(Into::into));
+        self
+    }
+
+    pub(crate) fn in_environment(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    fn command(&self) -> Result<Command> {
+        let program = std::env::current_exe()?;
+        let mut command = match self.through.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        for (name, _) in std::env::vars_os() {
+            // A developer's settings are not the rig's.
+            if name.as_encoded_bytes().starts_with(b"WEIR_") {
+                command.env_remove(name);
+            }
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.args(["server", "serve"]);
+        for (flag, value) in &self.flags {
+            command.args([flag, value.as_str()]);
+        }
+        Ok(command)
+    }
+}
+
 /// A server that was started. Killed when dropped.
 pub(crate) struct Server {
     child: Child,
@@ -44,22 +116,14 @@ pub(crate) struct Ports {
 
 impl Server {
     pub(crate) fn spawn(place: &Place, cores: u64) -> Result<Self> {
+        Self::spawn_as(place, &Setup::new(cores))
+    }
+
+    pub(crate) fn spawn_as(place: &Place, setup: &Setup) -> Result<Self> {
         let log = File::options().create(true).append(true).open(&place.log)?;
-        let mut command = Command::new(std::env::current_exe()?);
-        for (name, _) in std::env::vars_os() {
-            // A developer's settings are not the rig's.
-            if name.as_encoded_bytes().starts_with(b"WEIR_") {
-                command.env_remove(name);
-            }
-        }
-        command.args(["server", "serve", "--cores", &cores.to_string()]);
-        // The judge signs nothing: what is checked here are records.
-        command.args(["--auth", "off"]);
-        for port in ["--http", "--wire", "--admin"] {
-            command.args([port, "127.0.0.1:0"]);
-        }
-        command.args(["--memory", MEMORY, "--segment-bytes", "4MiB", "--data-dir"]);
+        let mut command = setup.command()?;
         let spawned = command
+            .arg("--data-dir")
             .arg(&place.data)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -79,7 +143,11 @@ impl Server {
 
     /// Starts one and waits until it is ready.
     pub(crate) fn start(place: &Place, cores: u64) -> Result<(Self, Ports)> {
-        let mut server = Self::spawn(place, cores)?;
+        Self::start_as(place, &Setup::new(cores))
+    }
+
+    pub(crate) fn start_as(place: &Place, setup: &Setup) -> Result<(Self, Ports)> {
+        let mut server = Self::spawn_as(place, setup)?;
         match server.lines.recv_timeout(START_PATIENCE) {
             Ok(line) => {
                 let port = |label: &str| {
@@ -139,6 +207,23 @@ impl Server {
         Ok(())
     }
 
+    /// Starts one that must not start: how it ended, and the sentence it said.
+    pub(crate) fn refused(place: &Place, setup: &Setup) -> Result<(ExitStatus, String)> {
+        let mut server = Self::spawn_as(place, setup)?;
+        match server.lines.recv_timeout(START_PATIENCE) {
+            Ok(line) => bail!("the server started: {line}"),
+            Err(RecvTimeoutError::Timeout) => bail!("no word of the server in {START_PATIENCE:?}"),
+            Err(RecvTimeoutError::Disconnected) => {
+                Ok((server.child.wait()?, last_lines(&place.log)))
+            }
+        }
+    }
+
+    /// How it ended, if it did by itself.
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// SIGKILL, and waits until nothing of it is left.
     pub(crate) fn kill(mut self) -> Result<()> {
         self.child.kill()?;
@@ -154,7 +239,7 @@ impl Drop for Server {
     }
 }
 
-fn last_lines(log: &Path) -> String {
+pub(crate) fn last_lines(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text).into_owned();
     let lines: Vec<_> = text.lines().rev().take(5).collect();

@@ -164,9 +164,15 @@ fn walk(
         .begins
         .range(from..)
         .find(|(at, _)| shard.found.binary_search(at).is_err());
-    if let Some((_, serial)) = missing {
+    if let Some((at, serial)) = missing {
         let number = known.batches[serial].number.as_deref().unwrap_or("?");
-        bail!("lost: batch {serial:x}, acknowledged or read before at {number}, is not there");
+        // No rig runs as long as its stream keeps records.
+        let how = match shard.found.first() {
+            Some(first) if from == 0 && at < first => ": it expired early, and all before it",
+            None if from == 0 => ": it expired early, and all others",
+            _ => "",
+        };
+        bail!("lost: batch {serial:x}, acknowledged or read before at {number}, is not there{how}");
     }
     Ok(())
 }
