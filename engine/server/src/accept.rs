@@ -26,9 +26,8 @@ const ADDRESSES_KNOWN_MAX: usize = 4_096;
 /// own reference counts are the counters, so that no core shares anything else.
 #[derive(Debug)]
 pub(crate) struct Seat {
-    _of_house: Arc<()>,
-    _of_all: Arc<()>,
-    _of_address: Arc<()>,
+    /// Of the house, of the port, of the address.
+    _taken: [Arc<()>; 3],
 }
 
 /// What all ports share: descriptors. A crowd at the doors must not take those that the logs need to
@@ -88,9 +87,11 @@ impl Seats {
             return None;
         }
         Some(Seat {
-            _of_house: Arc::clone(&self.house.all),
-            _of_all: Arc::clone(&self.all),
-            _of_address: Arc::clone(token),
+            _taken: [
+                Arc::clone(&self.house.all),
+                Arc::clone(&self.all),
+                Arc::clone(token),
+            ],
         })
     }
 }
