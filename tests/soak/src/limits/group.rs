@@ -20,8 +20,9 @@ const RATE: u64 = 2_000_000;
 const PATIENCE: Duration = Duration::from_mins(2);
 /// What the server is told to keep to, and what a group gives it that gives enough: page cache and
 /// kernel memory are charged to the group too, but can be taken back.
-const MEMORY_BYTES: u64 = 192 << 20;
-const GROUP_BYTES: u64 = 320 << 20;
+/// For each core, so that no share of it is at its least.
+const MEMORY_BYTES: u64 = 384 << 20;
+const GROUP_BYTES: u64 = 512 << 20;
 /// Not in `--memory`: buffers of binary connections, what the allocator keeps, the runtime.
 const BESIDE_BYTES: u64 = 48 << 20;
 const FLOOD: Duration = Duration::from_secs(4);
@@ -49,10 +50,11 @@ fn set_memory(group: &Group, bytes: u64) -> Result<()> {
 /// More memory than the server is told to take: a flood is refused in time, and nobody is killed.
 pub(super) fn enough_memory(seed: u64) -> Result<Told> {
     let group = Group::new(MEMORY)?;
-    set_memory(&group, GROUP_BYTES)?;
     let mut scene = Scene::new("memory", seed)?;
     let cores = scene.chance.between(1, 2);
-    let setup = Setup::new(cores).with("--memory", &format!("{}MiB", megabytes(MEMORY_BYTES)));
+    set_memory(&group, cores * GROUP_BYTES)?;
+    let allowed = cores * MEMORY_BYTES;
+    let setup = Setup::new(cores).with("--memory", &format!("{}MiB", megabytes(allowed)));
     let bound = setup.clone().through(group.entry());
     let (mut server, ports) = Server::start_as(&scene.place, &bound)?;
     wire::create(ports.wire, SHARDS)?;
@@ -67,10 +69,10 @@ pub(super) fn enough_memory(seed: u64) -> Result<Told> {
     }
     let answers = flood.stop()?;
     ensure!(
-        most <= MEMORY_BYTES + BESIDE_BYTES,
+        most <= allowed + BESIDE_BYTES,
         "{} MiB of its own where {} are allowed",
         megabytes(most),
-        megabytes(MEMORY_BYTES)
+        megabytes(allowed)
     );
     ensure!(
         answers.contains_key("200"),
@@ -90,7 +92,7 @@ pub(super) fn enough_memory(seed: u64) -> Result<Told> {
         note: format!(
             "at most {} MiB of its own with --memory {} MiB on {cores} cores; the flood was answered {answers:?}",
             megabytes(most),
-            megabytes(MEMORY_BYTES)
+            megabytes(allowed)
         ),
     })
 }
