@@ -441,6 +441,30 @@ fn segments_that_are_gone_or_cut_are_passed_over() {
     assert!(still == cut, "the file that was set aside was changed");
 }
 
+/// What the handbook says of a log segment that was cut short: with its length it gets back what its
+/// first part holds.
+#[test]
+fn a_cut_segment_that_gets_its_length_back_loses_less() {
+    let (_folder, setup, truth) = written("repair-length");
+    let data = setup.data();
+    let (_, path, batches) = &slots_with_batches(&data, true)[2];
+    let file = fs::File::options()
+        .write(true)
+        .open(path)
+        .expect("it opens");
+    file.set_len(SEGMENT / 2 + 77).expect("it is cut");
+    file.set_len(SEGMENT).expect("it gets its length back");
+    setup.start().stop();
+    let lost = give_up_all(&data);
+    let held: u64 = batches.iter().map(|b| u64::from(b.header.records.0)).sum();
+    assert!(
+        !lost.is_empty() && (lost.len() as u64) < held * 2 / 3,
+        "{} of {held}",
+        lost.len()
+    );
+    goes_on(&setup, &truth, &lost);
+}
+
 #[test]
 fn numbers_of_a_newest_segment_that_is_gone_are_not_given_out_again() {
     let folder = temporary("repair-newest");

@@ -315,6 +315,17 @@ fn a_segment_that_was_given_up_keeps_its_file() {
             let after = disk.durable_bytes(&path).expect("it is there");
             assert!(before == after, "the file was changed");
         }
+        // Forgotten, for all that it can hold has expired: its file is used again, or goes if it is
+        // too short to be used.
+        durable.borrow_mut().set_aside.clear();
+        let half = &before[..before.len() / 2];
+        disk.remove_file(&path).expect("it is there");
+        disk.put_file(&path, half).expect("it is written");
+        let log = open(&reactor, &durable, 6, &[]).await.expect("it opens");
+        assert_eq!(log.counters().given_up, 0);
+        let is_half = disk.durable_bytes(&path).is_ok_and(|bytes| bytes == half);
+        assert!(!is_half, "the file is still there");
+        log.close().await;
     });
     lives.expect("it ran to its end");
 }

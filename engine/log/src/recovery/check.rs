@@ -258,7 +258,9 @@ impl<R: Reactor> Recovery<'_, R> {
         }
         let size = self.identity.segment_bytes;
         let before = self.standing_before(unsealed.first(), &slots).await?;
-        let judged = judge::<Sound>(&unsealed, &scans, &slots, size, before, &mut tips);
+        let behind = self.tables_behind(&unsealed, &slots).await?;
+        let around = (before, behind.as_slice());
+        let judged = judge::<Sound>(&unsealed, &scans, &slots, size, around, &mut tips);
         out.durable_mark = judged.mark;
         out.end = slots.end.max(judged.end);
         slots
@@ -341,6 +343,10 @@ impl<R: Reactor> Recovery<'_, R> {
             };
             if self.is_set_aside(&header, ledger) {
                 slots.note_set_aside(header.generation);
+                continue;
+            }
+            if !whole && self.is_dropped(&header, ledger) {
+                out.half_made += 1;
                 continue;
             }
             strange.insert(header.generation);

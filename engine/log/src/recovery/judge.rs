@@ -8,7 +8,7 @@ use super::scan::{Scan, ScannedBatch, ScannedFrame, arrival};
 use super::slots::{Slots, Unsealed};
 use super::{Standing, Tips, add_hole, raise};
 use crate::discipline::Discipline;
-use crate::segment::FooterBatch;
+use crate::segment::{FooterBatch, StartEntry};
 use crate::shard::Hole;
 
 /// A segment that stays, to be sealed.
@@ -46,13 +46,13 @@ struct Gap {
 }
 
 /// `standing` is where shards stood before the first of the segments; it goes on while the frames are
-/// walked.
+/// walked. `behind` is, for each segment, the start table of a sealed one that follows it.
 pub(crate) fn judge<D: Discipline>(
     unsealed: &[Unsealed],
     scans: &[Scan],
     slots: &Slots,
     segment_bytes: u64,
-    mut standing: Standing,
+    (mut standing, behind): (Standing, &[Vec<StartEntry>]),
     tips: &mut Tips,
 ) -> Judged {
     let mut judged = Judged::default();
@@ -68,7 +68,7 @@ pub(crate) fn judge<D: Discipline>(
     let mut seen_after: Vec<BTreeMap<ShardId, Offset>> = Vec::new();
     let mut incarnation = 0;
     let mut torn = false;
-    for (segment, scan) in unsealed.iter().zip(scans) {
+    for ((segment, scan), behind) in unsealed.iter().zip(scans).zip(behind) {
         let base = segment.base(segment_bytes);
         let limit = limit_of(segment, base, segment_bytes, slots);
         let cut_off = segment.generation < slots.least_generation(segment.ordinal);
@@ -146,6 +146,7 @@ pub(crate) fn judge<D: Discipline>(
                 kept.end = limit.unwrap_or(kept.end);
             }
         }
+        end_gaps(behind, &mut seen_after);
         let named: Vec<(ShardId, (Offset, Timestamp))> = standing
             .iter()
             .filter(|(shard, _)| in_footer(scan, &kept, **shard))
@@ -211,15 +212,22 @@ fn limit_of(
 
 /// A later segment's start table tells where shards stood: a gap before it is closed for those.
 fn note_table(scan: &Scan, seen_after: &mut [BTreeMap<ShardId, Offset>], standing: &mut Standing) {
+    end_gaps(&scan.start_table, seen_after);
     for entry in &scan.start_table {
-        for after in seen_after.iter_mut() {
-            after.entry(entry.shard).or_insert(entry.next);
-        }
         let slot = standing
             .entry(entry.shard)
             .or_insert((entry.next, entry.last_arrival));
         slot.0 = slot.0.max(entry.next);
         slot.1 = slot.1.max(entry.last_arrival);
+    }
+}
+
+/// Where shards stood behind the gaps that were found so far.
+fn end_gaps(table: &[StartEntry], seen_after: &mut [BTreeMap<ShardId, Offset>]) {
+    for after in seen_after {
+        for entry in table {
+            after.entry(entry.shard).or_insert(entry.next);
+        }
     }
 }
 

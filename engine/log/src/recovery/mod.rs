@@ -30,7 +30,8 @@ use crate::open::LogSeed;
 use crate::seal::{build_trailer, write_all};
 use crate::sealed::{SealedSegment, read_footer};
 use crate::segment::{
-    BuiltFooter, Footer, FooterBuilder, SegmentHeader, TRAILER_BYTES, Trailer, slot_path,
+    BuiltFooter, Footer, FooterBuilder, SegmentHeader, StartEntry, TRAILER_BYTES, Trailer,
+    slot_path,
 };
 use crate::settings::FolderIdentity;
 use crate::shard::{Hole, ShardTip};
@@ -161,13 +162,14 @@ impl<R: Reactor> Recovery<'_, R> {
             }
         }
         let before = self.standing_before(unsealed.first(), &slots).await?;
+        let behind = self.tables_behind(&unsealed, &slots).await?;
         let was_clean = unsealed.is_empty() && slots.newest_is_clean();
         let judged = judge::judge::<D>(
             &unsealed,
             &scanned,
             &slots,
             self.identity.segment_bytes,
-            before,
+            (before, &behind),
             &mut tips,
         );
         report.dropped_frames = judged.dropped_frames;
@@ -241,6 +243,48 @@ impl<R: Reactor> Recovery<'_, R> {
             }
         }
         Ok(Standing::new())
+    }
+
+    /// The start table of the sealed segment that follows each unsealed one, where one does: it ends a
+    /// gap at the end of the unsealed one, as a scanned segment's own table would.
+    async fn tables_behind(
+        &self,
+        unsealed: &[Unsealed],
+        slots: &Slots,
+    ) -> Result<Vec<Vec<StartEntry>>, RecoveryError> {
+        let mut tables = Vec::new();
+        for (at, segment) in unsealed.iter().enumerate() {
+            let limit = unsealed.get(at + 1).map_or(u64::MAX, |next| next.ordinal);
+            let sealed = slots.sealed.iter().filter(|found| !found.is_settled());
+            let follows = sealed.filter(|found| {
+                let ordinal = found.segment.ordinal;
+                segment.ordinal < ordinal && ordinal < limit
+            });
+            let next = follows.min_by_key(|found| found.segment.ordinal);
+            tables.push(match next {
+                Some(next) => self.start_table_of(next).await?,
+                None => Vec::new(),
+            });
+        }
+        Ok(tables)
+    }
+
+    /// A sealed segment's start table; empty if it does not verify.
+    async fn start_table_of(&self, found: &Found) -> Result<Vec<StartEntry>, RecoveryError> {
+        let Some(header) = found.header else {
+            return Ok(Vec::new());
+        };
+        let length = header.bytes().min(self.identity.segment_bytes as usize);
+        let path = found.segment.path();
+        let file = self.open(&path).await?;
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let at = bytes.len() as u64;
+            let read = file.read(at, (length - bytes.len()).min(1 << 20)).await;
+            let read = read.map_err(|e| self.read_failed(&path, at, &e))?;
+            bytes.extend_from_slice(read.as_ref());
+        }
+        Ok(header.table(&bytes).unwrap_or_default())
     }
 
     /// Holes that recovery found in older segments after the newest one was sealed: no footer but

@@ -257,6 +257,9 @@ impl<R: Reactor> Recovery<'_, R> {
                     slots.note_set_aside(header.generation);
                     return Ok(());
                 }
+                if self.is_dropped(&header, ledger) {
+                    return self.remove(&path).await;
+                }
                 let what = format!(
                     "a segment of {bytes} bytes, expected {}",
                     self.identity.segment_bytes
@@ -268,11 +271,12 @@ impl<R: Reactor> Recovery<'_, R> {
                 });
             }
         }
-        self.reactor
-            .disk()
-            .remove(&path)
-            .await
-            .map_err(|e| self.write_failed(&path, &e))
+        self.remove(&path).await
+    }
+
+    async fn remove(&self, path: &str) -> Result<(), RecoveryError> {
+        let removed = self.reactor.disk().remove(path).await;
+        removed.map_err(|e| self.write_failed(path, &e))
     }
 
     pub(crate) async fn look_at(
@@ -369,6 +373,14 @@ impl<R: Reactor> Recovery<'_, R> {
         header.folder == self.identity.folder
             && header.log == self.log
             && ledger.set_aside.contains(&header.generation)
+    }
+
+    /// Whether the catalog has dropped a segment of ours: it may have been given up, and outlived.
+    pub(crate) fn is_dropped(&self, header: &SegmentHeader, ledger: &LedgerState) -> bool {
+        header.folder == self.identity.folder
+            && header.log == self.log
+            && header.generation <= ledger.known_generation
+            && !ledger.segments.contains(&header.generation)
     }
 
     fn check_origin(&self, path: &str, header: &SegmentHeader) -> Result<(), RecoveryError> {
