@@ -165,6 +165,8 @@ pub(super) fn little_processor(seed: u64) -> Result<Told> {
         slow > 0.0,
         "with a tenth of a processor nothing is acknowledged"
     );
+    let held = group.count("cpu.stat", "cpu.stat", "nr_throttled")?;
+    ensure!(held > 0, "the group never held it up");
     bounded(before, after)?;
     group.set(("cpu.cfs_quota_us", "-1"), ("cpu.max", "max 100000"))?;
     let stood = load.heard().acknowledged();
@@ -182,7 +184,7 @@ pub(super) fn little_processor(seed: u64) -> Result<Told> {
         tally: scene.tally,
         resumed: vec![resumed],
         note: format!(
-            "{free:.0} batches/s before, {slow:.0} with a tenth, /healthz after {} ms, {} MiB of its own \
+            "{free:.0} batches/s before, {slow:.0} with a tenth and {held} times held up, /healthz after {} ms, {} MiB of its own \
              before and {} after",
             health.as_millis(),
             megabytes(before),
