@@ -16,8 +16,12 @@ use std::task::{Context, Poll, Waker};
 
 use crate::sync::{AtomicUsize, AtomicWaker, Ordering};
 
-/// A permit is for at least so many bytes, or for as many as were wanted: less is not worth a turn.
-const PERMIT_BYTES_MIN: usize = 512 * 1024;
+/// A permit is for at least so many bytes, or for as many as were wanted. An answer of that length
+/// is with the socket at once, whoever reads it and however slowly.
+const PERMIT_BYTES_MIN: usize = 64 * 1024;
+/// So much more, of the whole, is for those who make do with the least: they do not wait for clients
+/// that take long answers slowly.
+const LEAST_PART: usize = 8;
 /// Nobody takes more than one part in so many of what is free, so that clients that take nothing
 /// leave something for the others, and theirs are small answers.
 const PARTS: usize = 4;
@@ -34,6 +38,8 @@ pub struct ReadBudget {
 struct Tally {
     held: AtomicUsize,
     most: usize,
+    /// Of those who made do with the least.
+    least_held: AtomicUsize,
     /// Whoever is first in line.
     first: AtomicWaker,
 }
@@ -94,6 +100,7 @@ impl ReadBudget {
             tally: Arc::new(Tally {
                 held: AtomicUsize::new(0),
                 most,
+                least_held: AtomicUsize::new(0),
                 first: AtomicWaker::new(),
             }),
             line: RefCell::default(),
@@ -125,6 +132,21 @@ impl ReadBudget {
         (held == 0 || share <= free).then(|| self.tally.take(share))
     }
 
+    /// The least, for whoever would wait otherwise and can make do with it.
+    fn grant_least(&self, wish: Wish) -> Option<Permit> {
+        let held = self.tally.least_held.load(Ordering::Relaxed);
+        let fits = held + wish.least <= self.tally.most / LEAST_PART;
+        (wish.least <= PERMIT_BYTES_MIN && fits).then(|| {
+            let least_held = &self.tally.least_held;
+            least_held.fetch_add(wish.least, Ordering::Relaxed);
+            Permit {
+                tally: Arc::clone(&self.tally),
+                bytes: wish.least,
+                is_least: true,
+            }
+        })
+    }
+
     /// Bytes that permits cover now.
     pub fn held(&self) -> usize {
         self.tally.held.load(Ordering::Relaxed)
@@ -137,10 +159,15 @@ impl Tally {
         Permit {
             tally: Arc::clone(self),
             bytes,
+            is_least: false,
         }
     }
 
-    fn give_back(&self, bytes: usize) {
+    fn give_back(&self, bytes: usize, is_least: bool) {
+        if is_least {
+            self.least_held.fetch_sub(bytes, Ordering::Relaxed);
+            return;
+        }
         let held = self.held.fetch_sub(bytes, Ordering::Release);
         assert!(held >= bytes, "a permit is returned once");
         self.first.wake();
@@ -177,6 +204,11 @@ impl Future for Reserving {
                 return Poll::Ready(permit);
             }
         }
+        if this.number.is_none()
+            && let Some(permit) = this.budget.grant_least(this.wish)
+        {
+            return Poll::Ready(permit);
+        }
         let waker = Some(context.waker().clone());
         if let Some(number) = this.number {
             let at = line.waiting.partition_point(|(other, _)| *other < number);
@@ -208,6 +240,7 @@ impl Drop for Reserving {
 pub struct Permit {
     tally: Arc<Tally>,
     bytes: usize,
+    is_least: bool,
 }
 
 impl Permit {
@@ -221,9 +254,14 @@ impl Permit {
     pub fn cover(&mut self, bytes: usize) {
         if bytes > self.bytes {
             let more = bytes - self.bytes;
-            self.tally.held.fetch_add(more, Ordering::Relaxed);
+            let held = if self.is_least {
+                &self.tally.least_held
+            } else {
+                &self.tally.held
+            };
+            held.fetch_add(more, Ordering::Relaxed);
         } else if bytes < self.bytes {
-            self.tally.give_back(self.bytes - bytes);
+            self.tally.give_back(self.bytes - bytes, self.is_least);
         }
         self.bytes = bytes;
     }
@@ -231,7 +269,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.tally.give_back(self.bytes);
+        self.tally.give_back(self.bytes, self.is_least);
     }
 }
 
@@ -274,8 +312,8 @@ mod tests {
         let budget = ReadBudget::new(8 * MIB);
         let all = poll(&mut budget.reserve(Wish::exactly(8 * MIB))).unwrap();
         let mut large = budget.reserve(Wish::exactly(6 * MIB));
-        let mut small = budget.reserve(Wish::up_to(1000));
-        let mut gone = budget.reserve(Wish::up_to(1000));
+        let mut small = budget.reserve(Wish::exactly(70_000));
+        let mut gone = budget.reserve(Wish::exactly(70_000));
         assert!(poll(&mut large).is_none());
         assert!(poll(&mut gone).is_none());
         assert!(poll(&mut small).is_none());
@@ -283,7 +321,12 @@ mod tests {
         all.cover(5 * MIB);
         // The small ones would fit, but the large one must not wait for ever.
         assert!(poll(&mut small).is_none());
-        assert!(budget.reserve(Wish::up_to(1)).now_or_never().is_none());
+        assert!(
+            budget
+                .reserve(Wish::exactly(70_000))
+                .now_or_never()
+                .is_none()
+        );
         all.cover(2 * MIB);
         let large = poll(&mut large).unwrap();
         assert!(poll(&mut small).is_none(), "one came before it");
@@ -291,7 +334,7 @@ mod tests {
         drop(gone);
         assert!(poll(&mut small).is_none(), "nothing is left");
         drop(all);
-        assert_eq!(poll(&mut small).unwrap().bytes(), 1000);
+        assert_eq!(poll(&mut small).unwrap().bytes(), 70_000);
         drop(large);
         assert_eq!(budget.held(), 0);
         assert!(budget.line.borrow().waiting.is_empty());
@@ -317,8 +360,8 @@ mod tests {
         let count = Arc::new(Woken::default());
         let waker = Waker::from(count.clone());
         let mut context = Context::from_waker(&waker);
-        let mut first = budget.reserve(Wish::up_to(MIB));
-        let mut second = budget.reserve(Wish::up_to(MIB));
+        let mut first = budget.reserve(Wish::exactly(MIB));
+        let mut second = budget.reserve(Wish::exactly(MIB));
         assert!(Pin::new(&mut first).poll(&mut context).is_pending());
         assert!(Pin::new(&mut second).poll(&mut context).is_pending());
         drop(first);
@@ -345,9 +388,28 @@ mod tests {
         assert!(budget.spare(2 * MIB).is_none());
         drop(kept);
         let all = budget.reserve(Wish::exactly(8 * MIB)).now_or_never();
-        let mut waiting = budget.reserve(Wish::up_to(MIB));
+        let mut waiting = budget.reserve(Wish::exactly(MIB));
         assert!(poll(&mut waiting).is_none());
         drop(all);
         assert!(budget.spare(1).is_none(), "somebody waits");
+    }
+
+    #[test]
+    fn who_makes_do_with_the_least_does_not_wait_for_the_slow() {
+        let budget = ReadBudget::new(8 * MIB);
+        let all = poll(&mut budget.reserve(Wish::exactly(8 * MIB))).unwrap();
+        let mut large = budget.reserve(Wish::exactly(MIB));
+        assert!(poll(&mut large).is_none());
+        let mut least = Vec::new();
+        while let Some(permit) = poll(&mut budget.reserve(Wish::up_to(4 * MIB))) {
+            assert_eq!(permit.bytes(), PERMIT_BYTES_MIN);
+            least.push(permit);
+        }
+        assert_eq!(least.len() * PERMIT_BYTES_MIN, MIB);
+        assert_eq!(budget.held(), 8 * MIB, "it is beside what others hold");
+        drop(all);
+        assert!(poll(&mut large).is_some(), "they hold up nobody");
+        drop(least);
+        assert_eq!(budget.tally.least_held.load(Ordering::Relaxed), 0);
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use weir_gateway::{Permit, ReadBudget, Wish};
 use weir_protocol::limits::{CONNECTION_IN_FLIGHT_BYTES_MAX, CONNECTION_REQUESTS_MAX, MIB};
 use weir_protocol::wire::error::WireError;
 use weir_protocol::wire::frame::Correlation;
@@ -16,7 +17,9 @@ use super::watch::{CoreSessions, Watch};
 
 /// Bytes of answers that one connection may have waiting; reads wait for room below it, and above
 /// it nothing more is received.
-pub(crate) const OUTPUT_BYTES_MAX: usize = 8 * MIB as usize;
+const OUTPUT_BYTES_MAX: usize = 8 * MIB as usize;
+/// Requests of one connection that are taken when the core has as many under way as it may.
+const CONNECTION_REQUESTS_FEW: usize = 64;
 
 pub(crate) struct Connection<R: Reactor, S: Socket> {
     pub(crate) engine: Engine<R>,
@@ -28,6 +31,8 @@ pub(crate) struct Connection<R: Reactor, S: Socket> {
     pub(crate) written: Event,
     /// Something was sent or ended: there may be room.
     pub(crate) freed: Event,
+    /// Bytes of answers to reads that may wait to be sent.
+    pub(crate) room: Rc<ReadBudget>,
     requests: Cell<usize>,
     request_bytes: Cell<usize>,
     receive_ended: Cell<bool>,
@@ -47,6 +52,7 @@ impl<R: Reactor, S: Socket> Connection<R, S> {
             outbox: RefCell::default(),
             written: Event::default(),
             freed: Event::default(),
+            room: ReadBudget::new(OUTPUT_BYTES_MAX),
             requests: Cell::new(0),
             request_bytes: Cell::new(0),
             receive_ended: Cell::new(false),
@@ -58,6 +64,8 @@ impl<R: Reactor, S: Socket> Connection<R, S> {
     /// A request came whose frame has `bytes` bytes.
     pub(crate) fn begin(&self, bytes: usize) {
         self.requests.set(self.requests.get() + 1);
+        let all = &self.sessions.requests;
+        all.set(all.get() + 1);
         self.request_bytes.set(self.request_bytes.get() + bytes);
         self.watch.is_busy.set(true);
     }
@@ -65,12 +73,21 @@ impl<R: Reactor, S: Socket> Connection<R, S> {
     /// Its answer was encoded.
     pub(crate) fn end(&self, bytes: usize) {
         self.requests.set(self.requests.get() - 1);
+        let all = &self.sessions.requests;
+        all.set(all.get() - 1);
         self.request_bytes.set(self.request_bytes.get() - bytes);
     }
 
     /// Whether the connection has as much in flight as it may.
     pub(crate) fn is_at_caps(&self) -> bool {
-        self.requests.get() >= CONNECTION_REQUESTS_MAX
+        // Each costs the core some memory, a read the most; where there are very many, those that
+        // have few go on.
+        let requests_max = if self.sessions.requests.get() < self.sessions.requests_max {
+            CONNECTION_REQUESTS_MAX
+        } else {
+            CONNECTION_REQUESTS_FEW
+        };
+        self.requests.get() >= requests_max
             || self.request_bytes.get() >= CONNECTION_IN_FLIGHT_BYTES_MAX as usize
             || self.outbox.borrow().bytes() >= OUTPUT_BYTES_MAX
     }
@@ -89,23 +106,11 @@ impl<R: Reactor, S: Socket> Connection<R, S> {
         }
     }
 
-    /// Sets room for an answer aside, waiting for it; false if the connection is over.
-    pub(crate) async fn reserve(&self, bytes: usize) -> bool {
-        loop {
-            if self.send_failed.get() {
-                return false;
-            }
-            let seen = self.freed.count();
-            if self.outbox.borrow_mut().reserve(bytes, OUTPUT_BYTES_MAX) {
-                return true;
-            }
-            self.freed.after(seen).await;
-        }
-    }
-
-    pub(crate) fn release(&self, bytes: usize) {
-        self.outbox.borrow_mut().release(bytes);
-        self.freed.notify();
+    /// Sets room for an answer aside, in line with the connection's other reads; `None` if the
+    /// connection is over.
+    pub(crate) async fn reserve(&self, bytes: usize) -> Option<Permit> {
+        let permit = self.room.reserve(Wish::exactly(bytes)).await;
+        (!self.send_failed.get()).then_some(permit)
     }
 
     /// Queues an answer that can leave at once.
@@ -137,6 +142,8 @@ impl<R: Reactor, S: Socket> Connection<R, S> {
     pub(crate) fn fail_sending(&self) {
         self.send_failed.set(true);
         self.socket.shutdown();
+        // Reads that wait for room learn it one after the other.
+        self.outbox.borrow_mut().give_up();
         self.freed.notify();
         self.written.notify();
         self.watch.ending.notify();
@@ -167,5 +174,13 @@ impl<R: Reactor, S: Socket> Connection<R, S> {
             let seen = self.freed.count();
             self.freed.after(seen).await;
         }
+    }
+}
+
+impl<R: Reactor, S: Socket> Drop for Connection<R, S> {
+    fn drop(&mut self) {
+        // Appends that it broke off from have no end of their own.
+        let all = &self.sessions.requests;
+        all.set(all.get() - self.requests.get());
     }
 }

@@ -66,11 +66,9 @@ pub(crate) struct Outbox {
     ready: Vec<u8>,
     /// Bytes that the writer took and has not sent yet.
     sending: usize,
-    /// Bytes that reads under way may add.
-    reserved: usize,
     /// What covers the records among `ready`, and among what is being sent.
-    permits: Vec<Permit>,
-    sending_permits: Vec<Permit>,
+    permits: Vec<[Permit; 2]>,
+    sending_permits: Vec<[Permit; 2]>,
 }
 
 /// An append that was answered.
@@ -100,9 +98,9 @@ impl Outbox {
         self.ready.reserve(bytes);
     }
 
-    /// `permit` covers what was just written, until it is sent.
-    pub(crate) fn attach(&mut self, permit: Permit) {
-        self.permits.push(permit);
+    /// `permits`, the connection's and the core's, cover what was just written until it is sent.
+    pub(crate) fn attach(&mut self, permits: [Permit; 2]) {
+        self.permits.push(permits);
     }
 
     /// Lets go of an empty buffer that is longer than `bytes`.
@@ -165,19 +163,10 @@ impl Outbox {
         self.ready.len() + self.sending
     }
 
-    /// Sets `bytes` aside for a read if that keeps `limit`; with nothing waiting, any read may go.
-    pub(crate) fn reserve(&mut self, bytes: usize, limit: usize) -> bool {
-        let held = self.bytes() + self.reserved;
-        let free = held == 0 || held + bytes <= limit;
-        if free {
-            self.reserved += bytes;
-        }
-        free
-    }
-
-    pub(crate) fn release(&mut self, bytes: usize) {
-        assert!(bytes <= self.reserved, "what is released was reserved");
-        self.reserved -= bytes;
+    /// Nothing will be sent any more: the room of what was to be is free.
+    pub(crate) fn give_up(&mut self) {
+        self.permits.clear();
+        self.sending_permits.clear();
     }
 
     /// Nothing waits to be sent.
@@ -226,6 +215,7 @@ fn outcome(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use weir_gateway::ReadBudget;
     use weir_protocol::wire::frame;
     use weir_protocol::wire::response::Response;
 
@@ -327,19 +317,20 @@ mod tests {
     }
 
     #[test]
-    fn reads_wait_for_room() {
-        let mut outbox = Outbox::default();
-        assert!(outbox.reserve(100, 50), "one read of any size may go");
-        assert!(!outbox.reserve(1, 50));
-        outbox.release(100);
-        assert!(outbox.reserve(30, 50) && outbox.reserve(20, 50) && !outbox.reserve(1, 50));
-        outbox.release(30);
-        outbox.ready().extend_from_slice(&[0; 31]);
-        assert!(!outbox.reserve(0, 50));
-        let mut sending = Vec::new();
+    fn records_are_covered_until_they_are_sent() {
+        let room = ReadBudget::new(100);
+        let (mut outbox, mut sending) = (Outbox::default(), Vec::new());
+        let write = |outbox: &mut Outbox| {
+            outbox.ready().extend_from_slice(&[0; 40]);
+            outbox.attach([room.spare(20).unwrap(), room.spare(0).unwrap()]);
+        };
+        write(&mut outbox);
         assert!(outbox.take(&mut sending));
-        assert_eq!(outbox.bytes(), 31);
+        write(&mut outbox);
+        assert_eq!((outbox.bytes(), room.held()), (80, 40));
         outbox.sent();
-        assert!(outbox.reserve(30, 50));
+        assert_eq!((outbox.bytes(), room.held()), (40, 20));
+        outbox.give_up();
+        assert_eq!(room.held(), 0);
     }
 }

@@ -16,7 +16,7 @@ use weir_protocol::wire::response::{ReadAnswer, RecordsWriter};
 use weir_reactor::{Monotonic, Reactor, Socket};
 use weir_stream::{ReadError, ReadHere};
 
-use super::connection::{Connection, OUTPUT_BYTES_MAX};
+use super::connection::Connection;
 
 /// Most bytes of batches in one answer, unless a single batch is longer.
 const ANSWER_BYTES_MAX: u32 = 4 * MIB;
@@ -42,10 +42,10 @@ pub(crate) async fn read<R: Reactor, S: Socket>(
     };
     let budget = &connection.sessions.records;
     let mut wish = Wish::up_to(bytes_max as usize);
-    let (outcome, permit) = loop {
-        if !connection.reserve(bytes_max as usize).await {
+    let (outcome, mut room, permit) = loop {
+        let Some(room) = connection.reserve(bytes_max as usize).await else {
             return;
-        }
+        };
         let permit = match budget.spare(wish.bytes()) {
             Some(permit) => permit,
             None => budget.reserve(wish).await,
@@ -57,22 +57,20 @@ pub(crate) async fn read<R: Reactor, S: Socket>(
             // One batch is longer than what was taken for it: it is let go of, and read again.
             Ok(here) if here.batches.bytes > permit.bytes() => {
                 wish = Wish::exactly(here.batches.bytes);
-                drop((here, permit));
-                connection.release(bytes_max as usize);
+                drop((here, permit, room));
                 request.polling = false;
                 continue;
             }
             Ok(here) if here.batches.count == 0 && !here.at_end && !left.is_zero() => {
                 if connection.is_ending() {
-                    break (Ok(here), permit);
+                    break (Ok(here), room, permit);
                 }
                 // From here on, whatever the request said: LATEST means the tip of its first look.
                 request.from = ReadFrom::Offset(here.next);
             }
-            outcome => break (outcome, permit),
+            outcome => break (outcome, room, permit),
         }
-        drop(permit);
-        connection.release(bytes_max as usize);
+        drop((room, permit));
         // The call was counted above; waiting is not another one.
         request.polling = false;
         request.wait_ms = left.as_millis().max(1) as u32;
@@ -81,12 +79,8 @@ pub(crate) async fn read<R: Reactor, S: Socket>(
         // Where there is no room for it now, it is let go and read again later.
         let Some(outcome) = found else { continue };
         let bytes = outcome.as_ref().map_or(0, |here| here.batches.bytes);
-        let Some(permit) = budget.spare(bytes) else {
-            continue;
-        };
-        let mut outbox = connection.outbox.borrow_mut();
-        if outbox.reserve(bytes_max as usize, OUTPUT_BYTES_MAX) {
-            break (outcome, permit);
+        if let (Some(room), Some(permit)) = (connection.room.spare(bytes), budget.spare(bytes)) {
+            break (outcome, room, permit);
         }
     };
     if let Ok(here) = &outcome {
@@ -94,8 +88,8 @@ pub(crate) async fn read<R: Reactor, S: Socket>(
         let bytes = here.batches.bytes as u64;
         connection.engine.charge_read(asked.shard, bytes);
     }
-    answer(connection, to, outcome, permit);
-    connection.release(bytes_max as usize);
+    room.cover(outcome.as_ref().map_or(0, |here| here.batches.bytes));
+    answer(connection, to, outcome, [room, permit]);
     let took = connection.engine.monotonic().since(started);
     connection.sessions.counters.read.borrow_mut().record(took);
 }
@@ -125,7 +119,7 @@ fn answer<R: Reactor, S: Socket>(
     connection: &Rc<Connection<R, S>>,
     to: Correlation,
     outcome: Result<ReadHere<R>, ReadError>,
-    mut permit: Permit,
+    permits: [Permit; 2],
 ) {
     if connection.has_send_failed() {
         return;
@@ -150,8 +144,9 @@ fn answer<R: Reactor, S: Socket>(
                 batches: &[],
             };
             writer.finish(&answer, out);
+            let [room, mut permit] = permits;
             permit.cover(here.batches.bytes);
-            outbox.attach(permit);
+            outbox.attach([room, permit]);
             drop(outbox);
             connection.written.notify();
         }

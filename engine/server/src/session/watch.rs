@@ -27,6 +27,10 @@ const FRAME_PATIENCE: Duration = Duration::from_mins(5);
 const SHORT_PATIENCE: Duration = Duration::from_secs(10);
 /// How often buffers that nobody used are freed.
 const SWEEPS_PER_CLEARING: u64 = 10;
+/// A core has a request under way for so many bytes of the memory for what comes in: a read that
+/// waits takes some KiB.
+const REQUEST_BYTES: usize = 4 * 1024;
+const REQUESTS_LEAST: usize = 4_096;
 /// For what comes in, where nobody says how much.
 const INTAKE_BYTES_DEFAULT: usize = 32 * 1024 * 1024;
 /// For records that go out, where nobody says how much.
@@ -71,6 +75,10 @@ pub(crate) struct CoreSessions<S> {
     /// While the core is stopping: a connection fell quiet or ended.
     pub(crate) quieted: Event,
     pub(crate) counters: SessionCounters,
+    /// Requests under way, of all connections.
+    pub(crate) requests: Cell<usize>,
+    /// So many of them are taken from anybody.
+    pub(crate) requests_max: usize,
     /// Memory for what comes in.
     pub(crate) intake: Rc<Intake>,
     /// Memory for records that go out.
@@ -91,6 +99,8 @@ impl<S> CoreSessions<S> {
         Self {
             intake: Intake::new(intake_bytes),
             records,
+            requests: Cell::new(0),
+            requests_max: (intake_bytes / REQUEST_BYTES).max(REQUESTS_LEAST),
             watches: RefCell::default(),
             stopping: Cell::default(),
             quieted: Event::default(),
