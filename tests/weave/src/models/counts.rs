@@ -62,7 +62,7 @@ pub(super) fn permits() {
     second.cover(4 * MIB);
     let threads = [first, second].map(|permit| thread::spawn(move || drop(permit)));
     let large = async { drop(budget.reserve(Wish::exactly(8 * MIB)).await) };
-    let small = async { drop(budget.reserve(Wish::up_to(MIB)).await) };
+    let small = async { drop(budget.reserve(Wish::exactly(MIB)).await) };
     block_on(join(large, small));
     for thread in threads {
         thread.join().unwrap();
