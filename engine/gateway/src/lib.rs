@@ -18,6 +18,9 @@ mod event_stream;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing_http;
 mod gateway;
 pub mod http;
 mod identity;

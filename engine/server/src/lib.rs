@@ -13,6 +13,9 @@ mod cli;
 mod commands;
 mod config;
 mod core;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ground;
 mod keys;
 mod logs;

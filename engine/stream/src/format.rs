@@ -80,7 +80,7 @@ pub(crate) fn is_segment_size(bytes: u64) -> bool {
         && bytes.is_multiple_of(BLOCK_BYTES as u64)
 }
 
-fn parse(text: &str) -> Result<FolderIdentity, FormatError> {
+pub(crate) fn parse(text: &str) -> Result<FolderIdentity, FormatError> {
     let nonsense = |what: String| FormatError::Nonsense(what);
     let mut lines = text.lines();
     let first = lines.next().unwrap_or_default();

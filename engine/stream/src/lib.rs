@@ -20,6 +20,9 @@ mod engine;
 mod error;
 mod folder;
 mod format;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod given_up;
 mod homing;
 mod iterator;

@@ -24,7 +24,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 12] = [
     Target {
         name: "json_body",
         run: |data| fuzzing::body(false, data),
@@ -40,6 +40,18 @@ pub const TARGETS: [Target; 9] = [
     Target {
         name: "token",
         run: fuzzing::token,
+    },
+    Target {
+        name: "http",
+        run: weir_gateway::fuzzing_http::connection,
+    },
+    Target {
+        name: "settings",
+        run: weir_server::fuzzing::settings,
+    },
+    Target {
+        name: "catalog_row",
+        run: weir_stream::fuzzing::catalog_row,
     },
     Target {
         name: "wire_frame",

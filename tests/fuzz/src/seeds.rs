@@ -5,6 +5,13 @@ use std::path::Path;
 
 use crate::{batch, log_frame, recovery, segment, target, wire};
 
+fn catalog_rows() -> Vec<(String, Vec<u8>)> {
+    let seeds = weir_stream::fuzzing::catalog_seeds().into_iter();
+    seeds
+        .map(|(name, bytes)| (name.to_owned(), bytes))
+        .collect()
+}
+
 /// The kept cases under these names are what today's formats make of them.
 #[test]
 fn seeds_are_of_todays_formats() {
@@ -15,6 +22,7 @@ fn seeds_are_of_todays_formats() {
         ("log_frame", log_frame::seeds()),
         ("segment", segment::seeds()),
         ("recovery", recovery::seeds()),
+        ("catalog_row", catalog_rows()),
     ];
     for (name, seeds) in all {
         let run = target(name).expect("it is a target").run;

@@ -62,7 +62,7 @@ impl Ceiling {
         lease.grow(bytes).map(|()| lease)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn held_bytes(&self) -> usize {
         self.held.load(crate::sync::Ordering::Relaxed)
     }

@@ -19,7 +19,7 @@ struct AccountEntry {
 }
 
 /// The entry of an account.
-pub(super) fn encode(account: &AccountSettings) -> Vec<u8> {
+pub(crate) fn encode(account: &AccountSettings) -> Vec<u8> {
     let Commitment {
         is_enabled,
         started,
@@ -35,7 +35,7 @@ pub(super) fn encode(account: &AccountSettings) -> Vec<u8> {
 }
 
 /// The settings in an entry.
-pub(super) fn decode(bytes: &[u8]) -> Result<AccountSettings, EntryError> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<AccountSettings, EntryError> {
     let VersionOnly { version } = serde_json::from_slice(bytes)?;
     if version != ACCOUNT_VERSION {
         let (found, known) = (version, ACCOUNT_VERSION);

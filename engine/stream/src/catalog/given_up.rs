@@ -81,7 +81,7 @@ pub(super) fn key_of(row: &GivenUpRecords) -> (u64, u32, u64) {
     (shard.stream.get(), shard.index.0, row.from.get())
 }
 
-pub(super) fn encode_records(row: &GivenUpRecords) -> Vec<u8> {
+pub(crate) fn encode_records(row: &GivenUpRecords) -> Vec<u8> {
     let entry = RecordsEntry {
         version: GIVEN_UP_VERSION,
         until: row.until.get(),
@@ -90,7 +90,7 @@ pub(super) fn encode_records(row: &GivenUpRecords) -> Vec<u8> {
     serde_json::to_vec(&entry).expect("plain structs become JSON")
 }
 
-pub(super) fn decode_records(
+pub(crate) fn decode_records(
     key: (u64, u32, u64),
     value: &[u8],
 ) -> Result<GivenUpRecords, EntryError> {
@@ -104,7 +104,7 @@ pub(super) fn decode_records(
     })
 }
 
-pub(super) fn encode_segment(row: &GivenUpSegment) -> Vec<u8> {
+pub(crate) fn encode_segment(row: &GivenUpSegment) -> Vec<u8> {
     let least = row.least_next.iter();
     let entry = SegmentEntry {
         version: GIVEN_UP_VERSION,
@@ -117,7 +117,7 @@ pub(super) fn encode_segment(row: &GivenUpSegment) -> Vec<u8> {
     serde_json::to_vec(&entry).expect("plain structs become JSON")
 }
 
-pub(super) fn decode_segment(key: (u32, u64), value: &[u8]) -> Result<GivenUpSegment, EntryError> {
+pub(crate) fn decode_segment(key: (u32, u64), value: &[u8]) -> Result<GivenUpSegment, EntryError> {
     check_version(value)?;
     let entry: SegmentEntry = serde_json::from_slice(value)?;
     let least = entry.least_next.into_iter();
