@@ -12,6 +12,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 mod admin;
 mod blocks;
 mod chance;
+mod coherence;
 mod cut;
 mod disk;
 mod folder;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::{blocks, cut, kill, liar, limits, net, recovery, sim, time, weave};
+use crate::{blocks, coherence, cut, kill, liar, limits, net, recovery, sim, time, weave};
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -80,6 +80,16 @@ pub(crate) const RIGS: &[Rig] = &[
         night: 1_000_000,
         share: 6,
         run: sim::run,
+    },
+    Rig {
+        name: "coherence",
+        what: "blocks written past the page cache are read directly, by maps and through the cache: none is stale",
+        unit: "seconds",
+        needs: &["root", "mkfs.ext4", "ext4", "a loop device"],
+        gate: 4,
+        night: 600,
+        share: 1,
+        run: coherence::run,
     },
     Rig {
         name: "weave",
@@ -272,7 +282,7 @@ impl Rig {
 }
 
 /// Whether this machine has what a rig needs.
-fn is_there(need: &str) -> bool {
+pub(crate) fn is_there(need: &str) -> bool {
     let succeeds = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output();
         output.is_ok_and(|output| output.status.success())
