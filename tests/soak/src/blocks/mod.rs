@@ -138,7 +138,7 @@ fn prove(seed: u64, kind: &str) -> Result<()> {
         let folder = folder::temporary("blocks")?;
         let memory = Memory::mount(folder.path())?;
         Recording::make(memory.path(), kind, seed, early)?;
-        match image::judge_all(memory.path(), 0..6, &order, disk) {
+        match image::judge_all(memory.path(), 0..12, &order, disk) {
             Ok(tally) => bail!("{bug}, and {} images do not show it", tally.images),
             Err(wrong) if format!("{wrong:#}").contains("lost: ") => {}
             Err(wrong) => return Err(wrong.context(format!("while the rig was proven on {bug}"))),

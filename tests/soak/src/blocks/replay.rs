@@ -78,6 +78,13 @@ impl Replay {
         Ok(at)
     }
 
+    /// The moment before the last so many flushes that ended by `moment`.
+    pub(super) fn before_flushes(&self, moment: u64, flushes: usize) -> u64 {
+        let told = self.events[..moment as usize].iter().enumerate().rev();
+        let mut ended = told.filter(|(_, event)| matches!(event, Event::Flushed { .. }));
+        ended.nth(flushes - 1).map_or(0, |(at, _)| at as u64)
+    }
+
     /// Goes on to a moment; the image then holds what was flushed by then.
     pub(super) fn advance(&mut self, moment: u64) -> Result<()> {
         let to = self.events.len().min(moment as usize);
@@ -202,6 +209,8 @@ mod proofs {
         assert_eq!(first(&image), [0; 4]);
         replay.advance(6).unwrap();
         assert_eq!(first(&image), [1, 0, 0, 0]);
+        assert_eq!(replay.before_flushes(6, 1), 5);
+        assert_eq!(replay.before_flushes(5, 1), 0);
         // The other write is there in all of its four forms.
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..64 {
