@@ -13,6 +13,10 @@ use crate::chance::Chance;
 /// What a disk writes whole or not at all.
 const SECTOR: usize = 512;
 
+/// Where ext4 has its superblock, of two sectors, which it writes in place and counts on to be written
+/// whole: torn, it takes `e2fsck`, and no server would be there to be judged.
+const WHOLE_BYTES: u64 = 4096;
+
 /// A write that no flush covers yet.
 #[derive(Debug, Clone, Copy)]
 struct Loose {
@@ -119,9 +123,11 @@ impl Replay {
             let cut = chance.between(0, count);
             let there = chance.one_in(2);
             for (sector, data) in sectors.enumerate() {
+                let at = write.place.offset + (sector * SECTOR) as u64;
                 let keep = match how {
                     0 => false,
                     1 => true,
+                    _ if at < WHOLE_BYTES => there,
                     2 => {
                         let index = index as u64;
                         index < whole || index == whole && (sector as u64) < cut
@@ -130,7 +136,6 @@ impl Replay {
                     _ => chance.between(0, 7) < odds,
                 };
                 if keep {
-                    let at = write.place.offset + (sector * SECTOR) as u64;
                     copy.write_all_at(data, at)?;
                     fate.kept += 1;
                 } else {
@@ -192,18 +197,18 @@ mod proofs {
     fn a_flush_covers_what_was_answered_before_it_came() {
         let folder = tempfile::tempdir().unwrap();
         let (image, copy) = (folder.path().join("image"), folder.path().join("copy"));
-        std::fs::write(&image, [0; 2048]).unwrap();
+        std::fs::write(&image, [0; 6144]).unwrap();
         let mut journal = Journal::create(folder.path()).unwrap();
-        journal.write(1, 0, &[1; 512]).unwrap();
+        journal.write(1, 4096, &[1; 512]).unwrap();
         journal.note(Event::Wrote { id: 1 }).unwrap();
-        journal.write(2, 512, &[2; 1024]).unwrap();
+        journal.write(2, 4608, &[2; 1024]).unwrap();
         journal.note(Event::Flush { id: 3 }).unwrap();
         journal.note(Event::Wrote { id: 2 }).unwrap();
         journal.note(Event::Flushed { id: 3 }).unwrap();
         let mut replay = Replay::open(folder.path(), &image).unwrap();
         let first = |path: &PathBuf| {
             let bytes = std::fs::read(path).unwrap();
-            [bytes[0], bytes[512], bytes[1024], bytes[1536]]
+            [4096, 4608, 5120, 5632].map(|at| bytes[at])
         };
         replay.advance(5).unwrap();
         assert_eq!(first(&image), [0; 4]);
