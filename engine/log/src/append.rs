@@ -107,9 +107,18 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
 
         let ordinal = state.active().ordinal;
         // The wall clock may have been set back behind the expiry clock: a record stamped with it
-        // would seem older than it is, and be forgotten early.
+        // would seem older than it is, and be forgotten early. When the expiry clock shows itself
+        // next, it may have moved by all the time that passed since it did last, and after a restart
+        // by all that passed since it was noted.
+        let monotonic = inner.reactor.monotonic();
+        let passed = monotonic.since(state.expired_at).as_millis() as u64;
+        let noted = state
+            .stamp_ahead_ms
+            .saturating_add_unsigned(monotonic.0 / 1_000_000);
         let now = state
             .expiry
+            .plus_millis(passed)
+            .max(Timestamp::from_millis(noted.max(0).cast_unsigned()))
             .max(Timestamp::from_millis(inner.reactor.wall_ms()));
         let known = state.shards.get_mut(&shard).expect("it was there above");
         let arrival = known.last_arrival.max(now);

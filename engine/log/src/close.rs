@@ -33,10 +33,29 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         };
         self.notify_all();
         if self.wait_durable(end).await.is_ok() {
-            self.seal_everything(end).await;
+            let end = self.write_last_frame();
+            if self.wait_durable(end).await.is_ok() {
+                self.seal_everything(end).await;
+            }
         }
         self.inner.state.borrow_mut().mode = Mode::Closed;
         self.notify_all();
+    }
+
+    /// Ends the segment as a roll does, with a frame that says so and whose mark covers all before
+    /// it: without it, rot in the trailer and in the newest records would look like a torn tail.
+    fn write_last_frame(&self) -> Position {
+        let mut state = self.inner.state.borrow_mut();
+        if state.mode != Mode::Closing {
+            return state.durable;
+        }
+        self.open_empty_frame(&mut state);
+        self.close_open_frame(&mut state, true);
+        let frame = state.closed.back().expect("it was just closed");
+        let end = crate::append::end_of(&frame.header);
+        drop(state);
+        self.inner.kick.notify();
+        end
     }
 
     async fn seal_everything(&self, end: Position) {

@@ -238,14 +238,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             state.hole_count,
             segment_bytes,
         ) {
-            let frame = OpenFrame::new(
-                active,
-                block as usize,
-                None,
-                &self.inner.settings,
-                segment_bytes,
-            );
-            state.open = Some(frame);
+            self.open_empty_frame(&mut state);
             self.close_open_frame(&mut state, false);
         } else {
             // The segment's last frame is a mark as well; if no segment is ready, the next tick
@@ -254,6 +247,20 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         }
         drop(state);
         self.inner.kick.notify();
+    }
+
+    /// Begins a frame without batches, for its mark alone. Every segment has room for one.
+    pub(crate) fn open_empty_frame(&self, state: &mut State<R>) {
+        let block = weir_protocol::limits::BLOCK_BYTES as usize;
+        let segment_bytes = self.inner.identity.segment_bytes;
+        let frame = OpenFrame::new(
+            state.active(),
+            block,
+            None,
+            &self.inner.settings,
+            segment_bytes,
+        );
+        state.open = Some(frame);
     }
 }
 

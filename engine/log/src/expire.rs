@@ -33,6 +33,13 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
     pub fn expire(&self, now: Timestamp) {
         let mut state = self.inner.state.borrow_mut();
         state.expiry = state.expiry.max(now);
+        state.expired_at = self.inner.reactor.monotonic();
+    }
+
+    /// From now on no record is stamped with a time that is further behind the monotonic clock than
+    /// `ahead_ms` says: an expiry clock that goes on after a restart may be there already.
+    pub fn stamp_from(&self, ahead_ms: i64) {
+        self.inner.state.borrow_mut().stamp_ahead_ms = ahead_ms;
     }
 
     /// Looks at the sealed segments that may hold nothing alive, and gives back those that do not.

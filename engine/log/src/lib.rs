@@ -48,7 +48,7 @@ pub use open::{LogParts, LogSeed};
 pub use read::ReadBatches;
 pub use recovery::{
     Damage, DamageKind, LogCheck, Lost, RecoveredLog, RecoveryReport, Span, TornTail, check_log,
-    recover, recover_with,
+    epoch_after, recover, recover_with,
 };
 pub use sealed::SealedSegment;
 pub use segment::{layout_of_footer, layout_of_header, layout_of_start_table, layout_of_trailer};

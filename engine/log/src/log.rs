@@ -171,6 +171,10 @@ pub(crate) struct State<R: Reactor> {
     pub(crate) list_version: u64,
     /// What retention by time is measured against.
     pub(crate) expiry: Timestamp,
+    /// When that was said.
+    pub(crate) expired_at: Monotonic,
+    /// Stamps are not behind the monotonic clock by more than this, in milliseconds.
+    pub(crate) stamp_ahead_ms: i64,
     /// Rises when a shard is removed or a retention changes: sealed segments are looked at again.
     pub(crate) deletions: u64,
     /// Sealed shares of the shards that have a byte cap, oldest first.

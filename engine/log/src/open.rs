@@ -182,6 +182,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             .map(|s| s.set_aside)
             .sum();
         let keep = settings.free_segments_max.max(settings.reserve_segments);
+        let expired_at = reactor.monotonic();
         let log = Self::from_inner(Inner {
             reactor,
             identity,
@@ -216,6 +217,8 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 set_aside,
                 list_version: 0,
                 expiry: Timestamp::ZERO,
+                expired_at,
+                stamp_ahead_ms: i64::MIN,
                 deletions: 0,
                 caps: FxHashMap::default(),
                 counters: LogCounters::default(),

@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use weir_log::{
     FolderIdentity, LogParts, LogSettings, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX,
-    SEGMENT_BYTES_MIN, recover,
+    SEGMENT_BYTES_MIN, epoch_after, recover,
 };
 use weir_protocol::limits::{KIB, MIB};
-use weir_protocol::model::{LogId, StreamStatus, Timestamp};
+use weir_protocol::model::{Epoch, LogId, StreamStatus, Timestamp};
 use weir_reactor::{BlockingDisk, Disk, Mailbox, Reactor, mailbox};
 
 use crate::catalog::control::{ControlPlane, ControlRequest, REQUESTS_MAX};
@@ -28,7 +28,8 @@ use crate::error::OpenFolderError;
 use crate::folder::{CoreSeed, FolderOptions};
 use crate::format::{self, FORMAT_VERSION, FormatError};
 use crate::given_up;
-use crate::homing::{Homes, Logs};
+use crate::homing::{Homes, LastStop, Logs};
+use crate::retention::{ExpiryAccount, ExpiryClock, NotedExpiry};
 use crate::subscription::SubscriptionTimes;
 
 /// Bytes of the disk that new segments leave free: the catalog must be able to note a deletion on
@@ -108,13 +109,28 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
 
     end_transitions(&catalog, &mut contents, cores).map_err(failed)?;
     let seal_key = contents.seal_key;
-    let expiry = contents.expiry;
+    let expiry = expiry_of(reactor, &catalog, contents.expiry).map_err(failed)?;
+    let noted = NotedExpiry::new(&expiry, reactor.monotonic());
     let model = Model::new(&mut contents, cores);
     let streams = model.snapshot();
+    let stop = if is_clean {
+        LastStop::Clean
+    } else {
+        // One epoch for all shards, above what any log names and above the last one that was given
+        // out: rot may have taken what one log knew of its own.
+        let named = epoch_after(recovered.iter().flat_map(|log| &log.shards));
+        let noted = life.epoch.map_or(Some(Epoch::default()), Epoch::next);
+        let epoch = named.zip(noted).map(|(named, noted)| named.max(noted));
+        if let Some(epoch) = epoch {
+            catalog.put_epoch(epoch).map_err(failed)?;
+        }
+        LastStop::Unclean { epoch }
+    };
     let given_up = catalog.given_up().map_err(failed)?;
     report.extend(given_up::line_of(&given_up));
-    let homes = Homes::new(&streams, &recovered, is_clean, &given_up);
-    given_up::forget_outlived(&catalog, &given_up, &streams, &recovered, expiry).map_err(failed)?;
+    let homes = Homes::new(&streams, &recovered, stop, &given_up);
+    given_up::forget_outlived(&catalog, &given_up, &streams, &recovered, Some(expiry))
+        .map_err(failed)?;
 
     let (mailbox, requests) = mailbox(REQUESTS_MAX);
     let mut addresses = Vec::new();
@@ -159,6 +175,7 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
             seal_key,
             expiry,
             began,
+            noted: noted.clone(),
             held_bytes_max: (share(options, 8)).max(32 * MIB as usize),
             spare_bytes_max: share(options, 16).max(4 * MIB as usize),
             subscription_times: SubscriptionTimes::default(),
@@ -168,6 +185,7 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
         catalog,
         model,
         requests,
+        noted,
         cores: addresses.into_iter().map(CoreState::Starting).collect(),
         state_delay: options.state_delay,
         quota: options.quota,
@@ -181,6 +199,22 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
         stop: ControlStop(mailbox),
         report,
     })
+}
+
+/// The expiry clock's account. A new folder's is noted before anything is stored: a first life that
+/// leaves none would let the next one begin with whatever the wall clock says then.
+fn expiry_of<R: Reactor, D: BlockingDisk>(
+    reactor: &R,
+    catalog: &Catalog<D>,
+    noted: Option<ExpiryAccount>,
+) -> Result<ExpiryAccount, CatalogError> {
+    if let Some(account) = noted {
+        return Ok(account);
+    }
+    let wall = Timestamp::from_millis(reactor.wall_ms());
+    let account = ExpiryClock::new(wall, reactor.monotonic()).account();
+    catalog.put_expiry(&account)?;
+    Ok(account)
 }
 
 fn io_error(folder: &str, error: &std::io::Error) -> OpenFolderError {

@@ -24,7 +24,7 @@ use crate::homing::retention_of;
 use crate::ledger::ControlLedger;
 use crate::quota::{ReadQuota, WriteQuota};
 use crate::request::{CoreCounters, StartError};
-use crate::retention::ExpiryClock;
+use crate::retention::{ExpiryClock, NotedExpiry};
 use crate::settings::is_metered;
 use crate::stream::{Closed, Stream, Streams};
 use crate::subscription::register::{Register, Ticket};
@@ -57,6 +57,7 @@ struct Inner<R: Reactor> {
     /// Shards that stood still were let go.
     released: Event,
     expiry: RefCell<ExpiryClock>,
+    noted: NotedExpiry,
     /// Bytes of batches held for callers that wait.
     held_bytes: Cell<usize>,
     held_bytes_max: usize,
@@ -167,12 +168,12 @@ impl<R: Reactor> Engine<R> {
             text: error.to_string(),
         })?;
         let now = reactor.monotonic();
-        let expiry = match seed.expiry {
-            Some(account) => ExpiryClock::resume(account, now),
-            None => ExpiryClock::new(Timestamp::from_millis(reactor.wall_ms()), now),
-        };
-        // Before the first append: nothing is stamped with a time that has expired.
-        log.expire(Timestamp::from_millis(expiry.account().effective_ms));
+        let mut expiry = ExpiryClock::resume(seed.expiry, now);
+        // Before the first append: nothing is stamped with a time that has expired. How long records
+        // are kept is not known yet: a clock that jumped stays behind.
+        let wall = Timestamp::from_millis(reactor.wall_ms());
+        log.expire(expiry.tick(wall, now, u64::MAX));
+        log.stamp_from(seed.noted.ahead_ms());
         let inner = Inner {
             log,
             core,
@@ -185,6 +186,7 @@ impl<R: Reactor> Engine<R> {
             counted: RefCell::default(),
             released: Event::default(),
             expiry: RefCell::new(expiry),
+            noted: seed.noted,
             held_bytes: Cell::new(0),
             held_bytes_max: seed.held_bytes_max,
             spares: Spares::new(seed.spare_bytes_max),
@@ -359,6 +361,7 @@ impl<R: Reactor> Engine<R> {
             while !engine.is_stopping() {
                 let expiry = engine.tick();
                 engine.inner.log.expire(expiry);
+                engine.inner.log.stamp_from(engine.inner.noted.ahead_ms());
                 let now = engine.monotonic();
                 engine.with_subscriptions(|all| all.sweep(now));
                 if ticks.is_multiple_of(TICKS_PER_LOOK_AT_SPARES) {

@@ -24,7 +24,7 @@ use crate::catalog::look::look_at_catalog;
 use crate::catalog::store::{Catalog, Namespace};
 use crate::cross_core::{CoreAddress, CoreRequest, Publication};
 use crate::error::OpenFolderError;
-use crate::retention::ExpiryAccount;
+use crate::retention::{ExpiryAccount, NotedExpiry};
 use crate::stream::Streams;
 use crate::subscription::SubscriptionTimes;
 
@@ -90,7 +90,8 @@ pub struct CoreSeed {
     pub(crate) account: String,
     pub(crate) region: String,
     pub(crate) seal_key: [u8; 32],
-    pub(crate) expiry: Option<ExpiryAccount>,
+    pub(crate) expiry: ExpiryAccount,
+    pub(crate) noted: NotedExpiry,
     /// What both clocks showed once, the same for all cores.
     pub(crate) began: (Timestamp, Monotonic),
     pub(crate) held_bytes_max: usize,

@@ -7,10 +7,19 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use weir_log::{LogSeed, RecoveredLog, Retention, SealedSegment, ShardTip};
-use weir_protocol::model::{LogId, Offset, ShardId, Timestamp};
+use weir_protocol::model::{Epoch, LogId, Offset, ShardId, Timestamp};
 
 use crate::catalog::given_up::GivenUpRows;
 use crate::stream::{Shard, Stream, Streams};
+
+/// How the last life ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum LastStop {
+    /// Numbers go on without a gap.
+    Clean,
+    /// They go on in an epoch that none of them had; `None` when the epochs are used up.
+    Unclean { epoch: Option<Epoch> },
+}
 
 /// A shard that another core has, and what is kept of it.
 type Elsewhere = (ShardId, Retention);
@@ -25,7 +34,7 @@ impl Homes {
     pub(crate) fn new(
         streams: &Streams,
         recovered: &[RecoveredLog],
-        is_clean: bool,
+        stop: LastStop,
         given_up: &GivenUpRows,
     ) -> Self {
         let mut known: FxHashMap<ShardId, ShardTip> = FxHashMap::default();
@@ -49,9 +58,9 @@ impl Homes {
                 if let Some(closed) = shard.closed {
                     // An epoch that was raised and never used is in no log.
                     tip.next = tip.next.max(closed.next);
-                } else if !is_clean {
+                } else if let LastStop::Unclean { epoch } = stop {
                     // Used up numbers refuse appends; what is stored stays readable.
-                    tip.next = tip.next.next_epoch().unwrap_or(Offset::MAX);
+                    tip.next = epoch.map_or(Offset::MAX, |epoch| tip.next.raised_to(epoch));
                 }
                 if shard.closed.is_none() {
                     // What is gone may have held these numbers.

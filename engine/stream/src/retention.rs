@@ -9,6 +9,9 @@
 //! the jump has had its full time; then it catches up, since what arrived after the jump carries
 //! the new time.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use serde::{Deserialize, Serialize};
 use weir_protocol::model::Timestamp;
 use weir_reactor::Monotonic;
@@ -29,6 +32,49 @@ pub(crate) struct ExpiryAccount {
     pub(crate) behind_ms: u64,
     /// The monotonic clock when this was written, in nanoseconds.
     pub(crate) monotonic_ns: u64,
+}
+
+/// The newest account that is durable, for all cores to see. A clock that goes on from it may have
+/// moved by all the time that passed since; nothing is stamped with an earlier time than that, or a
+/// record would seem older than it is.
+#[derive(Debug, Clone)]
+pub(crate) struct NotedExpiry(Arc<AtomicI64>);
+
+impl NotedExpiry {
+    pub(crate) fn new(account: &ExpiryAccount, now: Monotonic) -> Self {
+        let noted = Self(Arc::default());
+        let stood = account.stood(now);
+        noted.put(account.effective_ms, stood);
+        noted
+    }
+
+    /// `account` is durable.
+    pub(crate) fn note(&self, account: &ExpiryAccount) {
+        self.put(account.effective_ms, account.monotonic_ns);
+    }
+
+    fn put(&self, effective_ms: u64, monotonic_ns: u64) {
+        let ahead = effective_ms.cast_signed() - (monotonic_ns / 1_000_000).cast_signed();
+        self.0.store(ahead, Ordering::Relaxed);
+    }
+
+    /// How far a clock that goes on from the account may be ahead of the monotonic one, in
+    /// milliseconds.
+    pub(crate) fn ahead_ms(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl ExpiryAccount {
+    /// Where the monotonic clock stood when this was written, by the clock of this start of the
+    /// machine.
+    fn stood(&self, now: Monotonic) -> u64 {
+        if now.0 >= self.monotonic_ns {
+            self.monotonic_ns
+        } else {
+            0
+        }
+    }
 }
 
 /// The clock that deletes.
@@ -57,11 +103,7 @@ impl ExpiryClock {
     /// this server; if it stands lower than it stood, the machine was started anew since, and at
     /// least the time since then has passed.
     pub(crate) fn resume(account: ExpiryAccount, now: Monotonic) -> Self {
-        let stood = if now.0 >= account.monotonic_ns {
-            account.monotonic_ns
-        } else {
-            0
-        };
+        let stood = account.stood(now);
         Self {
             effective_ms: account.effective_ms,
             since_jump_ms: account.since_jump_ms,

@@ -18,6 +18,21 @@ impl Epoch {
     pub const fn get(self) -> u16 {
         self.0
     }
+
+    /// From the raw number; `None` above [`EPOCH_MAX`].
+    pub const fn new(raw: u16) -> Option<Self> {
+        if raw <= EPOCH_MAX {
+            Some(Self(raw))
+        } else {
+            None
+        }
+    }
+
+    /// The one that follows; `None` when they are used up.
+    #[must_use]
+    pub const fn next(self) -> Option<Self> {
+        Self::new(self.0 + 1)
+    }
 }
 
 /// A record's place in its shard: 15 bits of epoch above 48 bits of count.
@@ -67,6 +82,13 @@ impl Offset {
         ))
     }
 
+    /// The same count in `epoch`, which must not lie before this offset's own.
+    #[must_use]
+    pub const fn raised_to(self, epoch: Epoch) -> Self {
+        assert!(epoch.0 >= self.epoch().0, "epochs only rise");
+        Self(((epoch.0 as u64) << OFFSET_COUNT_BITS) | (self.0 & COUNT_MASK))
+    }
+
     /// This offset plus `count` records; `None` if the count would spill into the epoch.
     #[must_use]
     pub const fn checked_add(self, count: Count) -> Option<Self> {
@@ -114,6 +136,9 @@ mod tests {
         assert!(next > offset + Count(1_000_000));
         assert_eq!(next.epoch().get(), 1);
         assert_eq!(next.get() & COUNT_MASK, 7);
+        assert_eq!(offset.raised_to(Epoch(1)), next);
+        assert_eq!(next.raised_to(Epoch(1)), next);
+        assert_eq!(Epoch(EPOCH_MAX).next(), None);
         let mut last = offset;
         for _ in 0..EPOCH_MAX {
             last = last.next_epoch().unwrap();

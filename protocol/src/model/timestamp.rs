@@ -31,6 +31,12 @@ impl Timestamp {
         Self(self.0.saturating_sub(millis))
     }
 
+    /// This moment and `millis` more.
+    #[must_use]
+    pub const fn plus_millis(self, millis: u64) -> Self {
+        Self(self.0.saturating_add(millis))
+    }
+
     /// Milliseconds from `earlier` to this moment, zero if it is later.
     pub const fn millis_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)

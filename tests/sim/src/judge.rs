@@ -56,6 +56,8 @@ pub struct Promise {
     pub cutoff: Timestamp,
     /// Records behind which so many bytes were handed out may be gone.
     pub bytes: Option<u64>,
+    /// The newest record that was promised when the reading began.
+    pub until: Option<Offset>,
 }
 
 /// Judges one story. The first thing that goes wrong is kept.
@@ -149,6 +151,12 @@ impl Judge {
         ledger.must_exist.insert(offset);
     }
 
+    /// The newest record of a shard that was acknowledged or seen.
+    pub fn newest_promised(&self, shard: ShardId) -> Option<Offset> {
+        let ledger = self.shards.get(&shard)?;
+        ledger.must_exist.last().copied()
+    }
+
     /// A whole shard was read: everything promised must have been there.
     pub fn whole(&mut self, shard: ShardId, seen: &BTreeSet<Offset>, promise: Promise) {
         if self.forgives || self.damaged.contains(&shard) {
@@ -157,15 +165,15 @@ impl Judge {
         let Some(ledger) = self.shards.get(&shard) else {
             return;
         };
-        let mut missing = ledger.must_exist.difference(seen).peekable();
-        if missing.peek().is_none() {
+        let is_due = |offset: &Offset| promise.until.is_some_and(|until| *offset <= until);
+        if !ledger.must_exist.difference(seen).any(is_due) {
             return;
         }
         let mut behind: u64 = ledger.handed_out.values().map(|h| h.bytes).sum();
         let mut gone = Vec::new();
         for (offset, handed) in &ledger.handed_out {
             behind -= handed.bytes;
-            if ledger.must_exist.contains(offset) && !seen.contains(offset) {
+            if is_due(offset) && ledger.must_exist.contains(offset) && !seen.contains(offset) {
                 let expired = handed.arrival < promise.cutoff
                     || promise.bytes.is_some_and(|cap| behind >= cap);
                 gone.push((*offset, expired));

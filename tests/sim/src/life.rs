@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use weir_log::{
-    AppendError, Discipline, Log, LogParts, LogState, ReadError, ShardTip, recover_with,
+    AppendError, Discipline, Log, LogParts, LogState, ReadError, ShardTip, epoch_after,
+    recover_with,
 };
 use weir_protocol::batch::{BatchBuilder, BatchView, ProducerMark};
 use weir_protocol::model::{LogId, Offset, ShardId, Timestamp};
@@ -17,7 +18,7 @@ use weir_reactor::sim::{Faults, SimReactor};
 
 use crate::judge::{Promise, RecordId, data_of, key_of};
 use crate::ledger::SimLedger;
-use crate::story::{Ending, Plan, World};
+use crate::story::{Ending, Plan, World, is_verbose};
 
 /// One life: recover, open, look at everything, write and read, perhaps close.
 pub(crate) async fn live<D: Discipline>(
@@ -81,7 +82,7 @@ async fn open<D: Discipline>(
         recover_with::<_, D>(reactor, world.identity, LogId(0), plan.incarnation, &known)
             .await
             .map_err(|e| e.to_string())?;
-    if std::env::var_os("WEIR_SIM_VERBOSE").is_some() {
+    if is_verbose() {
         eprintln!(
             "life {}: {}, clean {}",
             plan.incarnation, recovered.report, recovered.clean
@@ -92,6 +93,7 @@ async fn open<D: Discipline>(
         eprintln!("  {:?} {known:?} {:?}", plan.settings, world.shards);
     }
     let mut shards = Vec::new();
+    let fresh = epoch_after(&recovered.shards).expect("epochs are left");
     for (shard, retention) in &world.shards {
         let mut tip = recovered
             .shards
@@ -100,7 +102,7 @@ async fn open<D: Discipline>(
             .cloned()
             .unwrap_or_else(|| ShardTip::empty(*shard));
         if !recovered.clean {
-            tip.next = tip.next.next_epoch().expect("epochs are left");
+            tip.next = tip.next.raised_to(fresh);
         }
         shards.push((tip, *retention));
     }
@@ -308,6 +310,8 @@ async fn look_at_everything<D: Discipline>(
                 .fail(format!("shard {shard} is gone"));
             return;
         };
+        // What is promised by now lies below the tip; what is acknowledged while we read may not.
+        let until = world.judge.borrow().newest_promised(*shard);
         let mut seen = BTreeSet::new();
         let mut from = Offset::ZERO;
         let mut errors = 0;
@@ -331,6 +335,7 @@ async fn look_at_everything<D: Discipline>(
         let promise = Promise {
             cutoff,
             bytes: retention.bytes,
+            until,
         };
         world.judge.borrow_mut().whole(*shard, &seen, promise);
     }

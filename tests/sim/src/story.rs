@@ -138,11 +138,22 @@ pub fn tell<D: Discipline>(seed: u64, menu: Menu) -> Result<Tally, String> {
             && plan.ledger_fails_one_in == 0;
         world.closed_cleanly.set(false);
         tally.lives += 1;
+        if is_verbose() {
+            eprintln!("life {life}: {limit:?} {plan:?}");
+        }
         let ending = sim.run(limit, live::<D>(sim.reactor(), Rc::clone(&world), plan));
         *sim.faults() = Faults::default();
         tally.misdirected = sim.misdirected();
         if let Some(what) = world.judge.borrow().failure() {
-            return Err(format!("seed {seed}, life {life}: {what}"));
+            let after = if world.on_purpose.get() {
+                " [after damage]"
+            } else {
+                ""
+            };
+            return Err(format!("seed {seed}, life {life}: {what}{after}"));
+        }
+        if is_verbose() {
+            eprintln!("life {life} ended: {ending:?}");
         }
         match &ending {
             Some(Ending::Refused(what))
@@ -286,6 +297,11 @@ fn add_the_rest(more: &mut Dice, plan: &mut Plan) {
     }
 }
 
+/// Whether lives are to be told to whoever looks for a bug.
+pub(crate) fn is_verbose() -> bool {
+    std::env::var_os("WEIR_SIM_VERBOSE").is_some()
+}
+
 /// Damages bytes that lie on disk: a bit or a sector of some slot.
 fn rot(sim: &Sim, dice: &mut Dice) {
     let disk = sim.disk();
@@ -307,6 +323,9 @@ fn rot(sim: &Sim, dice: &mut Dice) {
         _ => used[dice.below(used.len() as u64) as usize] as u64,
     };
     let byte = sector * 512 + dice.below(512);
+    if is_verbose() {
+        eprintln!("rot: {path} at {byte}");
+    }
     if dice.coin() {
         disk.rot_bit(path, byte, dice.below(8) as u8)
             .expect("the byte is inside the file");

@@ -444,6 +444,7 @@ impl<R: Reactor> Recovery<'_, R> {
             generation: header.generation,
             header: Some(*header),
             known_end: None,
+            was_sealed: false,
         };
         let scan = self.scan_bytes(&segment, &bytes);
         let batches = scan.frames.iter().flat_map(|frame| &frame.batches);
@@ -488,6 +489,7 @@ impl<R: Reactor> Recovery<'_, R> {
                 generation: sealed.generation,
                 header: found.header,
                 known_end: Some(sealed.trailer.end),
+                was_sealed: true,
             };
             let scan = self.scan_bytes(&segment, &bytes);
             let base = segment.base(self.identity.segment_bytes);

@@ -6,7 +6,7 @@ use weir_protocol::model::{Offset, Position, ShardId, Timestamp};
 
 use super::scan::{Scan, ScannedBatch, ScannedFrame, arrival};
 use super::slots::{Slots, Unsealed};
-use super::{Standing, Tips, add_hole, raise};
+use super::{Standing, Tips, add_hole, epoch_after, raise};
 use crate::discipline::Discipline;
 use crate::segment::{FooterBatch, StartEntry};
 use crate::shard::Hole;
@@ -56,8 +56,8 @@ pub(crate) fn judge<D: Discipline>(
     tips: &mut Tips,
 ) -> Judged {
     let mut judged = Judged::default();
-    let mark = durable_mark(unsealed, scans, slots);
-    judged.mark = mark;
+    let known_mark = durable_mark(unsealed, scans, slots);
+    judged.mark = known_mark;
     if let Some(first) = scans.first() {
         // Its own table is newer than the footer before it, and later tables say what came after.
         for entry in &first.start_table {
@@ -70,6 +70,11 @@ pub(crate) fn judge<D: Discipline>(
     let mut torn = false;
     for ((segment, scan), behind) in unsealed.iter().zip(scans).zip(behind) {
         let base = segment.base(segment_bytes);
+        let mark = if segment.was_sealed {
+            known_mark.max(Position(base.0 + segment_bytes))
+        } else {
+            known_mark
+        };
         let limit = limit_of(segment, base, segment_bytes, slots);
         let cut_off = segment.generation < slots.least_generation(segment.ordinal);
         if torn || cut_off || limit.is_some_and(|l| l <= base) {
@@ -287,6 +292,7 @@ fn in_footer(scan: &Scan, kept: &KeptSegment, shard: ShardId) -> bool {
 
 /// Marks what may be missing from a gap: shards whose numbers go on without a break are whole.
 fn holes_of(gap: &Gap, after: &BTreeMap<ShardId, Offset>, tips: &mut Tips) -> usize {
+    let fresh = epoch_after(tips.values());
     let known: Vec<(ShardId, Offset)> = tips
         .keys()
         .map(|s| (*s, gap.before.get(s).copied().unwrap_or(Offset::ZERO)))
@@ -296,8 +302,8 @@ fn holes_of(gap: &Gap, after: &BTreeMap<ShardId, Offset>, tips: &mut Tips) -> us
         let until = match after.get(&shard) {
             Some(next) if *next <= before => continue,
             Some(next) => *next,
-            // Not seen again: whatever follows carries a higher epoch.
-            None => before.next_epoch().unwrap_or(Offset::MAX),
+            // Not seen again: whatever follows carries an epoch that nothing had so far.
+            None => fresh.map_or(Offset::MAX, |epoch| before.raised_to(epoch)),
         };
         found += usize::from(add_hole(
             tips,

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use weir_protocol::model::{LogId, Offset, Position, ShardId, Timestamp};
+use weir_protocol::model::{Epoch, LogId, Offset, Position, ShardId, Timestamp};
 use weir_reactor::{Disk, File, Reactor};
 
 use crate::discipline::{Discipline, Sound};
@@ -89,6 +89,14 @@ impl fmt::Display for RecoveryReport {
             self.holes
         )
     }
+}
+
+/// The epoch behind every number that any of these shards is known to have. After an unclean stop
+/// all shards go on in it: one whose newest numbers rotted away takes none of them again, as long as
+/// anything at all still names its last epoch. `None` when the epochs are used up.
+pub fn epoch_after<'a>(tips: impl IntoIterator<Item = &'a ShardTip>) -> Option<Epoch> {
+    let newest = tips.into_iter().map(|tip| tip.next.epoch()).max();
+    newest.unwrap_or_default().next()
 }
 
 /// One life of recovery: what it works on, and under which incarnation it seals.

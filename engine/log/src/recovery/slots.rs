@@ -49,6 +49,8 @@ pub(crate) struct Unsealed {
     pub(crate) header: Option<SegmentHeader>,
     /// Where it is known to end, from its own trailer.
     pub(crate) known_end: Option<Position>,
+    /// The catalog has it as sealed: all of it was durable once, and nothing of it can be torn.
+    pub(crate) was_sealed: bool,
 }
 
 /// All slots of a log.
@@ -84,6 +86,13 @@ impl Slots {
         self.generation_max = self.generation_max.max(generation);
     }
 
+    fn note_used(&mut self, trailer: &Trailer) {
+        let used = trailer
+            .generation
+            .max(trailer.next_generation.saturating_sub(1));
+        self.generation_max = self.generation_max.max(used);
+    }
+
     /// The newest segment was sealed by a clean stop; or there is none.
     pub(crate) fn newest_is_clean(&self) -> bool {
         let logs = self.sealed.iter().filter(|f| !f.is_settled());
@@ -107,6 +116,7 @@ impl Slots {
             generation,
             header: found.header,
             known_end: Some(found.segment.trailer.end),
+            was_sealed: true,
         });
         self.unsealed.sort_by_key(|u| u.ordinal);
     }
@@ -306,6 +316,11 @@ impl<R: Reactor> Recovery<'_, R> {
         };
         let mut trailer = Trailer::decode(tail.as_ref()).filter(ours);
         let Some(header) = header else {
+            if let Some(trailer) = &trailer {
+                // Whatever becomes of it, its generation is never used again: this slot may be, and
+                // then its old trailer must not pass for a new segment's.
+                slots.note_used(trailer);
+            }
             return match trailer {
                 // The header's block is damaged, the trailer names a segment that counts.
                 Some(trailer) if ledger.segments.contains(&trailer.generation) => {
@@ -322,7 +337,8 @@ impl<R: Reactor> Recovery<'_, R> {
                 }
             };
         };
-        trailer = trailer.filter(|t| t.generation == header.generation);
+        trailer = trailer
+            .filter(|t| t.generation == header.generation && t.incarnation >= header.incarnation);
         slots.generation_max = slots.generation_max.max(header.generation);
         let counts = ledger.segments.contains(&header.generation);
         let unknown = header.generation > ledger.known_generation;
@@ -360,6 +376,7 @@ impl<R: Reactor> Recovery<'_, R> {
                         generation: header.generation,
                         header: Some(header),
                         known_end: None,
+                        was_sealed: counts,
                     }),
                 }
             }
@@ -416,10 +433,7 @@ impl<R: Reactor> Recovery<'_, R> {
     ) {
         // A segment's end lies behind its base and not behind its last byte.
         let ordinal = (trailer.end.0.max(1) - 1) / self.identity.segment_bytes;
-        let used = trailer
-            .generation
-            .max(trailer.next_generation.saturating_sub(1));
-        slots.generation_max = slots.generation_max.max(used);
+        slots.note_used(&trailer);
         slots.ordinal_max = slots.ordinal_max.max(ordinal);
         let segment = SealedSegment {
             log: self.log,
@@ -474,6 +488,7 @@ impl<R: Reactor> Recovery<'_, R> {
                     generation,
                     header: None,
                     known_end: None,
+                    was_sealed: ledger.segments.contains(&generation),
                 });
             }
             _ => slots.free.push(slot),

@@ -28,7 +28,7 @@ use crate::error::ControlError;
 use crate::folder::QuotaSwitch;
 use crate::request::{Change, Changed, ConsumersOnDelete, CreateStream};
 use crate::reshard::{Reshard, ReshardRules, Round};
-use crate::retention::ExpiryAccount;
+use crate::retention::{ExpiryAccount, NotedExpiry};
 use crate::settings::AccountSettings;
 use crate::stream::Stream;
 
@@ -171,6 +171,8 @@ pub struct ControlPlane<D: BlockingDisk> {
     pub(crate) publications: u64,
     /// How often it took the model from a catalog that was opened again.
     pub(crate) reopenings: u64,
+    /// What is durable of the expiry clock.
+    pub(crate) noted: NotedExpiry,
     pub(crate) without_effect: WithoutEffect,
 }
 
@@ -260,6 +262,9 @@ impl<D: BlockingDisk> ControlPlane<D> {
                 }
                 ControlRequest::Expiry { account } => {
                     let noted = self.catalog.put_expiry(&account);
+                    if noted.is_ok() {
+                        self.noted.note(&account);
+                    }
                     self.settled(noted, |_| false).await.ok();
                 }
                 ControlRequest::CoreStarts { core, answer } => answer.send(self.core_starts(core)),

@@ -14,7 +14,8 @@ use redb::{
 };
 use thiserror::Error;
 use weir_log::{LedgerChange, LedgerState};
-use weir_protocol::model::{LogId, StreamName};
+use weir_protocol::limits::EPOCH_MAX;
+use weir_protocol::model::{Epoch, LogId, StreamName};
 use weir_reactor::{BlockingDisk, BlockingFile};
 
 use super::account;
@@ -54,6 +55,8 @@ mod number {
     pub(super) const VERSION: &str = "version";
     pub(super) const NEXT_STREAM: &str = "next-stream";
     pub(super) const INCARNATION: &str = "incarnation";
+    /// The epoch in which the shards went on after the last unclean stop.
+    pub(super) const EPOCH: &str = "epoch";
     pub(super) const CLEAN: &str = "clean";
     pub(super) const CORES: &str = "cores";
     pub(super) const CORES_CHANGED: &str = "cores-changed";
@@ -101,12 +104,23 @@ pub(crate) enum CatalogError {
         /// The version found.
         found: u64,
     },
+    /// No epoch has such a number.
+    #[error("epoch {found}, expected one up to {EPOCH_MAX}")]
+    Epoch {
+        /// The number found.
+        found: u64,
+    },
     /// A value that every catalog has is not there.
     #[error("{what} is missing")]
     Missing {
         /// Which.
         what: &'static str,
     },
+}
+
+fn epoch_of(found: u64) -> Result<Epoch, CatalogError> {
+    let epoch = u16::try_from(found).ok().and_then(Epoch::new);
+    epoch.ok_or(CatalogError::Epoch { found })
 }
 
 macro_rules! from_redb {
@@ -160,6 +174,8 @@ pub(crate) struct Life {
     /// Whether the folder was ever served by another number of cores: then records of a shard may
     /// lie in other logs than its core's.
     pub(crate) has_cores_changed: bool,
+    /// The epoch in which shards went on after the last unclean stop, if there ever was one.
+    pub(crate) epoch: Option<Epoch>,
 }
 
 /// The open catalog.
@@ -473,6 +489,7 @@ impl<D: BlockingDisk> Catalog<D> {
         let mut life = Life {
             incarnation: 0,
             has_cores_changed: false,
+            epoch: None,
         };
         write(self.database()?, |change| {
             let mut numbers = change.open_table(NUMBERS)?;
@@ -482,6 +499,7 @@ impl<D: BlockingDisk> Catalog<D> {
             let before = number(number::CORES)?;
             let changed_before = number(number::CORES_CHANGED)? == Some(1);
             life.incarnation = number(number::INCARNATION)?.unwrap_or(0) + 1;
+            life.epoch = number(number::EPOCH)?.map(epoch_of).transpose()?;
             life.has_cores_changed =
                 changed_before || before.is_some_and(|before| before != u64::from(cores));
             numbers.insert(number::INCARNATION, life.incarnation)?;
@@ -491,6 +509,15 @@ impl<D: BlockingDisk> Catalog<D> {
             Ok(())
         })?;
         Ok(life)
+    }
+
+    /// Notes the epoch in which shards go on, before any of them does.
+    pub(crate) fn put_epoch(&self, epoch: Epoch) -> Result<(), CatalogError> {
+        write(self.database()?, |change| {
+            let mut numbers = change.open_table(NUMBERS)?;
+            numbers.insert(number::EPOCH, u64::from(epoch.get()))?;
+            Ok(())
+        })
     }
 
     /// Notes that every core closed its log: the next start need not raise epochs.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::LocalBoxFuture;
 use weir_log::{
     AppendError, FolderIdentity, Ledger, LedgerChange, LedgerFailed, LedgerState, Log, LogParts,
-    LogSeed, LogSettings, RecoveredLog, Retention, ShardTip,
+    LogSeed, LogSettings, RecoveredLog, Retention, ShardTip, epoch_after,
 };
 use weir_protocol::batch::{BatchBuilder, BatchView, ProducerMark};
 use weir_protocol::model::{
@@ -199,9 +199,10 @@ pub(super) async fn reopen(
     incarnation: u64,
 ) -> Result<Log<SimReactor>, weir_log::OpenError> {
     let mut tips = recovered.shards;
+    let fresh = epoch_after(&tips).filter(|_| !recovered.clean);
     for tip in &mut tips {
-        if !recovered.clean {
-            tip.next = tip.next.next_epoch().unwrap_or(tip.next);
+        if let Some(epoch) = fresh {
+            tip.next = tip.next.raised_to(epoch);
         }
     }
     let ledger = Rc::new(RefCell::new(ledger));
