@@ -165,12 +165,13 @@ fn check_machine(config: &Config, cores: usize) -> Result<House, Failure> {
     let refused = |error: preflight::Refusal| Failure::could_not_run(error.to_string());
     preflight::check_io_uring().map_err(refused)?;
     preflight::check_locked_memory(cores).map_err(refused)?;
+    // Before the limits: a reserve beyond the disk also asks for more files than anyone may open.
+    ground::check(&config.data_dir, config.reserve_bytes)?;
     let segment_bytes = config.segment_bytes.unwrap_or(SEGMENT_BYTES_USUAL).max(1);
     let reserved = config.reserve_bytes / segment_bytes;
     let own = DESCRIPTORS + CORE_DESCRIPTORS * cores as u64 + reserved + ADMIN_SPARE as u64;
     let limit = preflight::raise_descriptor_limit(own + CONNECTIONS_MIN).map_err(refused)?;
     preflight::raise_file_limit(segment_bytes.max(SEGMENT_BYTES_USUAL)).map_err(refused)?;
-    ground::check(&config.data_dir, config.reserve_bytes)?;
     std::fs::create_dir_all(&config.data_dir).map_err(|error| {
         Failure::could_not_run(format!(
             "data folder {} cannot be made: {error}",
