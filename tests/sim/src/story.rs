@@ -1,6 +1,7 @@
 //! One seed's story.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use weir_log::{Discipline, FolderIdentity, LedgerState, LogSettings, Retention};
@@ -180,10 +181,10 @@ pub fn tell<D: Discipline>(seed: u64, menu: Menu) -> Result<Tally, String> {
         }
         if covered && dice.below(3) == 0 {
             let places = dice.between(1, 3) as u32;
+            let mut struck = BTreeSet::new();
             for _ in 0..places {
-                rot(&sim, &mut dice);
+                tally.rotted += u32::from(rot(&sim, &mut dice, &mut struck));
             }
-            tally.rotted += places;
             world.on_purpose.set(true);
         }
         if dice.below(8) == 0 {
@@ -302,12 +303,14 @@ pub(crate) fn is_verbose() -> bool {
     std::env::var_os("WEIR_SIM_VERBOSE").is_some()
 }
 
-/// Damages bytes that lie on disk: a bit or a sector of some slot.
-fn rot(sim: &Sim, dice: &mut Dice) {
+/// Damages bytes that lie on disk: a bit or a sector of some slot. False if it let the slot be, for
+/// it was struck before: two strikes may take the newest frame and the only mark that covers it, and
+/// nothing is left to tell that from a torn write.
+fn rot(sim: &Sim, dice: &mut Dice, struck: &mut BTreeSet<String>) -> bool {
     let disk = sim.disk();
     let paths = disk.paths();
     if paths.is_empty() {
-        return;
+        return false;
     }
     let path = &paths[dice.below(paths.len() as u64) as usize];
     let bytes = disk.durable_bytes(path).expect("a listed file can be read");
@@ -315,7 +318,7 @@ fn rot(sim: &Sim, dice: &mut Dice) {
         .filter(|s| bytes[s * 512..(s + 1) * 512].iter().any(|b| *b != 0))
         .collect();
     if used.is_empty() {
-        return;
+        return false;
     }
     // The first sector, of a segment's header, more often than its share.
     let sector = match dice.below(4) {
@@ -323,14 +326,17 @@ fn rot(sim: &Sim, dice: &mut Dice) {
         _ => used[dice.below(used.len() as u64) as usize] as u64,
     };
     let byte = sector * 512 + dice.below(512);
+    let bit = dice.coin().then(|| dice.below(8) as u8);
+    if !struck.insert(path.clone()) {
+        return false;
+    }
     if is_verbose() {
         eprintln!("rot: {path} at {byte}");
     }
-    if dice.coin() {
-        disk.rot_bit(path, byte, dice.below(8) as u8)
-            .expect("the byte is inside the file");
-    } else {
-        disk.zero_sector(path, byte)
-            .expect("the sector is inside the file");
+    match bit {
+        Some(bit) => disk.rot_bit(path, byte, bit),
+        None => disk.zero_sector(path, byte),
     }
+    .expect("the byte is inside the file");
+    true
 }

@@ -88,7 +88,7 @@ pub(crate) const RIGS: &[Rig] = &[
         needs: &["root", "mkfs.ext4", "ext4", "a loop device"],
         gate: 4,
         night: 600,
-        share: 1,
+        share: 2,
         run: coherence::run,
     },
     Rig {

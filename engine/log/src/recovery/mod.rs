@@ -93,10 +93,14 @@ impl fmt::Display for RecoveryReport {
 
 /// The epoch behind every number that any of these shards is known to have. After an unclean stop
 /// all shards go on in it: one whose newest numbers rotted away takes none of them again, as long as
-/// anything at all still names its last epoch. `None` when the epochs are used up.
+/// anything at all still names its last epoch; the end of a hole is such a name, though it may lie
+/// behind the tip where blocks changed places. `None` when the epochs are used up.
 pub fn epoch_after<'a>(tips: impl IntoIterator<Item = &'a ShardTip>) -> Option<Epoch> {
-    let newest = tips.into_iter().map(|tip| tip.next.epoch()).max();
-    newest.unwrap_or_default().next()
+    let ends = |tip: &ShardTip| tip.holes.iter().map(|hole| hole.until.epoch()).max();
+    let newest = tips
+        .into_iter()
+        .map(|tip| ends(tip).max(Some(tip.next.epoch())));
+    newest.max().flatten().unwrap_or_default().next()
 }
 
 /// One life of recovery: what it works on, and under which incarnation it seals.
@@ -466,4 +470,26 @@ pub(crate) fn add_hole(tips: &mut Tips, shard: ShardId, hole: Hole) -> bool {
 
 pub(crate) const fn base_of(ordinal: u64, segment_bytes: u64) -> Position {
     Position(ordinal * segment_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_protocol::model::{ShardIndex, StreamId};
+
+    use super::*;
+
+    /// Two blocks changed places, and the hole they left ends in an epoch behind the tip's.
+    #[test]
+    fn the_end_of_a_hole_names_an_epoch() {
+        let at = |epoch: u64, number: u64| Offset::new((epoch << 48) | number).unwrap();
+        let mut tip = ShardTip::empty(ShardId::new(StreamId::new(7), ShardIndex(1)));
+        tip.next = at(0, 44);
+        let before = epoch_after([&tip]);
+        assert_eq!(before, Some(at(1, 0).epoch()));
+        tip.holes = vec![Hole {
+            from: at(0, 34),
+            until: at(1, 34),
+        }];
+        assert_eq!(epoch_after([&tip]), Some(at(2, 0).epoch()));
+    }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -76,9 +76,20 @@ impl Http {
         })
     }
 
-    /// The names of a stream's shards.
+    /// The names of a stream's shards. A server that was ended before the stream was ACTIVE goes on
+    /// making it when it starts again: until then the contract has it refuse.
     pub(super) fn shards(&mut self, stream: &str) -> Result<Vec<String>> {
-        self.ask("ListShards", &json!({ "StreamName": stream }))?;
+        let body = json!({ "StreamName": stream });
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let status = self.call("ListShards", &body)?;
+            let is_being_made = status == 400 && self.said().contains("ResourceInUseException");
+            if !is_being_made || Instant::now() > until {
+                self.expect_well("ListShards", status)?;
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let shards: Shards = self.answer()?;
         if shards.next_token.is_some() {
             bail!("more shards than one answer holds");
@@ -120,8 +131,25 @@ impl Http {
         serde_json::from_slice(&self.body).context("an answer that is not as the contract says")
     }
 
-    /// Calls an operation; its answer is in `body`.
+    /// Calls an operation that must be answered well; its answer is in `body`.
     fn ask(&mut self, operation: &str, body: &serde_json::Value) -> Result<()> {
+        let status = self.call(operation, body)?;
+        self.expect_well(operation, status)
+    }
+
+    fn expect_well(&self, operation: &str, status: u16) -> Result<()> {
+        if status != 200 {
+            bail!("{operation}: {status} {}", self.said());
+        }
+        Ok(())
+    }
+
+    fn said(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.body)
+    }
+
+    /// Calls an operation; its status is returned, its answer is in `body`.
+    fn call(&mut self, operation: &str, body: &serde_json::Value) -> Result<u16> {
         let body = body.to_string();
         let request = format!(
             "POST / HTTP/1.1\r\nhost: judge\r\ncontent-type: application/x-amz-json-1.1\r\n\
@@ -129,16 +157,8 @@ impl Http {
             body.len()
         );
         self.socket.get_mut().write_all(request.as_bytes())?;
-        let status = self
-            .receive()
-            .with_context(|| format!("{operation} was not answered"))?;
-        if status != 200 {
-            bail!(
-                "{operation}: {status} {}",
-                String::from_utf8_lossy(&self.body)
-            );
-        }
-        Ok(())
+        self.receive()
+            .with_context(|| format!("{operation} was not answered"))
     }
 
     fn line(&mut self) -> Result<String> {
