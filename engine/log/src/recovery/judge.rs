@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use weir_protocol::limits::BLOCK_BYTES;
 use weir_protocol::model::{Offset, Position, ShardId, Timestamp};
 
 use super::scan::{Scan, ScannedBatch, ScannedFrame, arrival};
@@ -97,8 +98,10 @@ pub(crate) fn judge<D: Discipline>(
         if let Some(header) = segment.header {
             incarnation = incarnation.max(header.incarnation);
         }
-        if scan.header_damaged && expected < mark {
-            // Where its first frame lay is not known: some may be missing before the first found.
+        let first_possible = Position(base.0 + u64::from(BLOCK_BYTES));
+        if scan.header_damaged && first_possible < mark.max(expected) {
+            // Where its first frame lay is not known: some may be missing before the first found,
+            // which may be the very one that carries the mark over them.
             judged.rotten += 1;
             gaps.push(open_gap(&standing));
             seen_after.push(BTreeMap::new());
