@@ -10,3 +10,6 @@ pub mod hello;
 pub mod request;
 pub mod response;
 pub mod session;
+
+#[cfg(test)]
+mod tests;
