@@ -1,7 +1,12 @@
 //! One core's engine: what it knows, and the doors that need no module of their own.
 //!
-//! Owns: this core's shards, their quotas, the published snapshot, the expiry clock's tick. Never:
-//! bytes of batches ([`crate::append`], [`crate::read`]), another core's shards.
+//! Owns: the published snapshot, the expiry clock's tick, and by its parts this core's shards, their
+//! quotas and what is counted. Never: bytes of batches ([`crate::append`], [`crate::read`]), another
+//! core's shards.
+
+mod counted;
+mod held;
+mod homed;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -9,24 +14,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use rustc_hash::FxHashMap;
-use weir_log::{Event, Log, ShardTip};
+use weir_log::{Event, Log};
 use weir_protocol::limits::RETENTION_MS_MIN;
-use weir_protocol::model::{Position, ShardId, StreamStatus, Timestamp};
+use weir_protocol::model::{ShardId, Timestamp};
 use weir_reactor::Mailbox;
 use weir_reactor::{Lane, Monotonic, Reactor, Spares};
 
+use self::counted::Counted;
+use self::homed::Homed;
 use crate::catalog::control::ControlRequest;
 use crate::cross_core::CoreAddress;
 use crate::folder::{CoreSeed, QuotaSwitch};
-use crate::homing::retention_of;
 use crate::ledger::ControlLedger;
-use crate::quota::{ReadQuota, WriteQuota};
-use crate::request::{CoreCounters, StartError};
+use crate::request::StartError;
 use crate::retention::{ExpiryClock, NotedExpiry};
-use crate::settings::is_metered;
-use crate::stream::{Closed, Stream, Streams};
+use crate::stream::Streams;
 use crate::subscription::register::{Register, Ticket};
 
 /// How often expiry is looked at.
@@ -82,57 +85,6 @@ struct Inner<R: Reactor> {
     /// Another: a parent's end is taken for one record earlier.
     #[cfg(test)]
     forgets_the_last_record: Cell<bool>,
-}
-
-/// A shard of this core.
-#[derive(Debug)]
-pub(crate) struct Homed {
-    /// The map that closed it, if it is closed.
-    pub(crate) map_version: u32,
-    /// Whether its stream takes appends and reads.
-    pub(crate) is_usable: bool,
-    pub(crate) closed: Option<Closed>,
-    /// Nothing is taken for it while a reshard is about to close it.
-    pub(crate) stands_still: bool,
-    /// Where its last append of this life ends in the log.
-    pub(crate) last_end: Position,
-    /// Longest record taken in bytes.
-    pub(crate) record_bytes_max: u32,
-    is_metered: bool,
-    /// Made when the shard is first metered, and kept when it is so no longer: a bucket that was
-    /// emptied must not be full again because a setting changed twice.
-    write: Option<WriteQuota>,
-    read: Option<ReadQuota>,
-}
-
-impl Homed {
-    /// What producers may still send, if the shard is metered.
-    pub(crate) fn write_quota(&mut self) -> Option<&mut WriteQuota> {
-        self.write.as_mut().filter(|_| self.is_metered)
-    }
-
-    /// What pollers may still get, if the shard is metered.
-    pub(crate) fn read_quota(&mut self) -> Option<&mut ReadQuota> {
-        self.read.as_mut().filter(|_| self.is_metered)
-    }
-}
-
-/// What this crate counts.
-#[derive(Debug, Default)]
-pub(crate) struct Counted {
-    pub(crate) appended_batches: u64,
-    pub(crate) appended_records: u64,
-    pub(crate) appended_bytes: u64,
-    pub(crate) throttled_appends: u64,
-    pub(crate) refused_appends: u64,
-    pub(crate) reads: u64,
-    pub(crate) read_records: u64,
-    pub(crate) read_bytes: u64,
-    pub(crate) throttled_reads: u64,
-    pub(crate) reshards: u64,
-    pub(crate) from_other_cores: u64,
-    pub(crate) deliveries: u64,
-    pub(crate) delivered_bytes: u64,
 }
 
 impl<R: Reactor> Clone for Engine<R> {
@@ -242,118 +194,6 @@ impl<R: Reactor> Engine<R> {
         Arc::clone(&self.inner.published.borrow())
     }
 
-    /// The first step to a new snapshot: homes what is new or changed here.
-    pub(crate) fn home_new(&self, streams: &Streams) {
-        let before = self.streams();
-        for stream in streams.all() {
-            let known = before.by_id(stream.id);
-            let is_same = known.is_some_and(|known| Arc::ptr_eq(known, stream));
-            if !is_same && stream.status != StreamStatus::Deleting {
-                self.home(stream);
-            }
-        }
-    }
-
-    /// The second step: works by the new snapshot, and forgets what is gone.
-    pub(crate) fn show(&self, streams: Arc<Streams>) {
-        let before = self.inner.published.replace(Arc::clone(&streams));
-        for known in before.all() {
-            match streams.by_id(known.id) {
-                Some(now) if now.status != StreamStatus::Deleting => {
-                    self.forget_missing(known, now);
-                }
-                Some(_) if known.status == StreamStatus::Deleting => {}
-                Some(_) | None => self.forget(known),
-            }
-        }
-        self.retire_consumers(&before, &streams);
-    }
-
-    /// Notes that what was taken in last has this number.
-    pub(crate) fn note_publication(&self, number: u64) {
-        self.inner.publication.set(number);
-        self.inner.news.notify();
-    }
-
-    /// The number of what was published to this core last.
-    pub(crate) fn publication(&self) -> u64 {
-        self.inner.publication.get()
-    }
-
-    /// Waits until this core works by publication `number` or a later one.
-    pub(crate) async fn caught_up(&self, number: u64) {
-        loop {
-            let seen = self.inner.news.count();
-            if self.publication() >= number || self.is_stopping() {
-                return;
-            }
-            self.inner.news.after(seen).await;
-        }
-    }
-
-    fn home(&self, stream: &Stream) {
-        let now = self.monotonic();
-        let is_metered = is_metered(self.inner.quota, stream.settings.quota, stream.mode);
-        let mut homed = self.inner.homed.borrow_mut();
-        for (shard, retention) in stream.shards.iter().zip(retention_of(stream)) {
-            let id = stream.shard_id(shard.index);
-            if shard.core != self.core() {
-                // This core's log may hold records of it from a run with other cores.
-                self.inner.log.set_retention(id, retention);
-                continue;
-            }
-            self.inner.log.add_shard(ShardTip::empty(id), retention);
-            self.inner.log.set_retention(id, retention);
-            let known = homed.remove(&id);
-            // The map that closed it, not a newer one: that may not be everywhere yet.
-            let map_version = known
-                .as_ref()
-                .filter(|known| known.closed.is_some())
-                .map_or(stream.map_version, |known| known.map_version);
-            let (stands_still, last_end) = known
-                .as_ref()
-                .map_or((false, Position(0)), |k| (k.stands_still, k.last_end));
-            // A bucket that was emptied must not be full again because a setting changed.
-            let (write, read) = known.map_or((None, None), |known| (known.write, known.read));
-            let entry = Homed {
-                map_version,
-                is_usable: stream.is_usable(),
-                closed: shard.closed,
-                stands_still,
-                last_end,
-                record_bytes_max: stream.settings.record_bytes_max,
-                is_metered,
-                write: write.or_else(|| is_metered.then(|| WriteQuota::new(now))),
-                read: read.or_else(|| is_metered.then(|| ReadQuota::new(now))),
-            };
-            homed.insert(id, entry);
-        }
-    }
-
-    fn forget(&self, stream: &Stream) {
-        for shard in &stream.shards {
-            self.forget_shard(stream.shard_id(shard.index));
-        }
-        self.wake_released();
-    }
-
-    /// Forgets the shards that `before` had and `now` has not: closed ones, long read.
-    fn forget_missing(&self, before: &Arc<Stream>, now: &Arc<Stream>) {
-        if Arc::ptr_eq(before, now) {
-            return;
-        }
-        for shard in before.shards.iter().filter(|s| s.closed.is_some()) {
-            if now.shard(shard.index).is_none() {
-                self.forget_shard(before.shard_id(shard.index));
-            }
-        }
-    }
-
-    fn forget_shard(&self, id: ShardId) {
-        self.inner.homed.borrow_mut().remove(&id);
-        self.inner.log.remove_shard(id);
-    }
-
     fn start_ticking(&self) {
         let engine = self.clone();
         self.inner.reactor.spawn(Lane::Background, async move {
@@ -424,52 +264,6 @@ impl<R: Reactor> Engine<R> {
         self.leave().await;
     }
 
-    /// This core's counters.
-    pub fn counters(&self) -> CoreCounters {
-        let counted = self.inner.counted.borrow();
-        CoreCounters {
-            core: self.core(),
-            shards: self.open_shards(),
-            appended_batches: counted.appended_batches,
-            appended_records: counted.appended_records,
-            appended_bytes: counted.appended_bytes,
-            throttled_appends: counted.throttled_appends,
-            refused_appends: counted.refused_appends,
-            reads: counted.reads,
-            read_records: counted.read_records,
-            read_bytes: counted.read_bytes,
-            throttled_reads: counted.throttled_reads,
-            reshards: counted.reshards,
-            from_other_cores: counted.from_other_cores,
-            subscriptions: self.with_subscriptions(|all| all.open()) as u64,
-            deliveries: counted.deliveries,
-            delivered_bytes: counted.delivered_bytes,
-            waiting_bytes: self.inner.held_bytes.get() as u64,
-            log_state: self.inner.log.state(),
-            log: self.inner.log.counters(),
-        }
-    }
-
-    fn open_shards(&self) -> u64 {
-        let homed = self.inner.homed.borrow();
-        homed
-            .values()
-            .filter(|homed| homed.closed.is_none())
-            .count() as u64
-    }
-
-    /// Every core's counters, in core order; a core that cannot answer now is left out.
-    pub async fn all_counters(&self) -> Vec<CoreCounters> {
-        let asked = (0..self.cores()).map(|core| async move {
-            if core == self.core() {
-                Some(self.counters())
-            } else {
-                self.counters_there(core).await
-            }
-        });
-        join_all(asked).await.into_iter().flatten().collect()
-    }
-
     /// The folder's secret for sealing read positions: made at its first start, the same after
     /// each restart.
     pub fn seal_key(&self) -> [u8; 32] {
@@ -518,6 +312,38 @@ impl<R: Reactor> Engine<R> {
         &self.inner.log
     }
 
+    pub(crate) fn address(&self, core: u32) -> &CoreAddress {
+        &self.inner.addresses[core as usize]
+    }
+
+    pub(crate) fn control(&self) -> &Mailbox<ControlRequest> {
+        &self.inner.control
+    }
+
+    pub(crate) fn state_delay(&self) -> Duration {
+        self.inner.state_delay
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.inner.stopping.get()
+    }
+
+    /// Runs `act` on the subscriptions to this core's shards.
+    pub(crate) fn with_subscriptions<T>(&self, act: impl FnOnce(&mut Register) -> T) -> T {
+        act(&mut self.inner.subscriptions.borrow_mut())
+    }
+
+    pub(crate) fn ends_subscriptions(&self) -> bool {
+        self.inner.ends_subscriptions.get()
+    }
+
+    /// A ticket that no core has given out.
+    pub(crate) fn next_ticket(&self) -> Ticket {
+        let ticket = self.inner.tickets.get() + 1;
+        self.inner.tickets.set(ticket);
+        Ticket(ticket)
+    }
+
     /// Waits until this core knows that `shard` is closed, and so its children, or that it is gone.
     /// A reader may come to the end before this core works by the map that says so.
     pub(crate) async fn knows_end_of(&self, shard: ShardId) {
@@ -531,18 +357,6 @@ impl<R: Reactor> Engine<R> {
             }
             self.inner.news.after(seen).await;
         }
-    }
-
-    pub(crate) fn address(&self, core: u32) -> &CoreAddress {
-        &self.inner.addresses[core as usize]
-    }
-
-    pub(crate) fn control(&self) -> &Mailbox<ControlRequest> {
-        &self.inner.control
-    }
-
-    pub(crate) fn state_delay(&self) -> Duration {
-        self.inner.state_delay
     }
 
     #[cfg(test)]
@@ -563,107 +377,5 @@ impl<R: Reactor> Engine<R> {
     #[cfg(test)]
     pub(crate) fn switches_before_the_drain(&self) -> bool {
         self.inner.switches_before_the_drain.get()
-    }
-
-    /// Everybody who waits for a shard to be let go looks again.
-    pub(crate) fn wake_released(&self) {
-        self.inner.released.notify();
-    }
-
-    pub(crate) fn released_count(&self) -> u64 {
-        self.inner.released.count()
-    }
-
-    pub(crate) async fn released_after(&self, seen: u64) {
-        self.inner.released.after(seen).await;
-    }
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.inner.stopping.get()
-    }
-
-    /// Runs `act` on a shard of this core; `None` if it is not one.
-    pub(crate) fn with_homed<T>(
-        &self,
-        shard: ShardId,
-        act: impl FnOnce(&mut Homed) -> T,
-    ) -> Option<T> {
-        self.inner.homed.borrow_mut().get_mut(&shard).map(act)
-    }
-
-    /// Runs `act` on the subscriptions to this core's shards.
-    pub(crate) fn with_subscriptions<T>(&self, act: impl FnOnce(&mut Register) -> T) -> T {
-        act(&mut self.inner.subscriptions.borrow_mut())
-    }
-
-    pub(crate) fn ends_subscriptions(&self) -> bool {
-        self.inner.ends_subscriptions.get()
-    }
-
-    /// A ticket that no core has given out.
-    pub(crate) fn next_ticket(&self) -> Ticket {
-        let ticket = self.inner.tickets.get() + 1;
-        self.inner.tickets.set(ticket);
-        Ticket(ticket)
-    }
-
-    /// Whether a shard of this core is metered; `None` if it is not one.
-    pub(crate) fn is_metered(&self, shard: ShardId) -> Option<bool> {
-        self.with_homed(shard, |homed| homed.is_metered)
-    }
-
-    pub(crate) fn count(&self, act: impl FnOnce(&mut Counted)) {
-        act(&mut self.inner.counted.borrow_mut());
-    }
-
-    /// Holds `bytes` of the core's memory for a request that waits; `None` at the ceiling. One
-    /// request passes always, so that none is too large.
-    pub(crate) fn hold(&self, bytes: usize) -> Option<Held<R>> {
-        let held = self.inner.held_bytes.get();
-        if held > 0 && held.saturating_add(bytes) > self.inner.held_bytes_max {
-            return None;
-        }
-        self.inner.held_bytes.set(held + bytes);
-        Some(Held {
-            engine: self.clone(),
-            bytes,
-        })
-    }
-
-    /// Takes a place among the requests of other cores that are worked on; `None` if `most` are.
-    pub(crate) fn enter(&self, most: usize) -> Option<Place<R>> {
-        let taken = self.inner.in_progress.get();
-        if taken >= most {
-            return None;
-        }
-        self.inner.in_progress.set(taken + 1);
-        Some(Place {
-            engine: self.clone(),
-        })
-    }
-}
-
-/// Memory held for a request; given back when dropped.
-pub(crate) struct Held<R: Reactor> {
-    engine: Engine<R>,
-    bytes: usize,
-}
-
-impl<R: Reactor> Drop for Held<R> {
-    fn drop(&mut self) {
-        let held = &self.engine.inner.held_bytes;
-        held.set(held.get() - self.bytes);
-    }
-}
-
-/// A place among the requests that are worked on; given back when dropped.
-pub(crate) struct Place<R: Reactor> {
-    engine: Engine<R>,
-}
-
-impl<R: Reactor> Drop for Place<R> {
-    fn drop(&mut self) {
-        let taken = &self.engine.inner.in_progress;
-        taken.set(taken.get() - 1);
     }
 }
