@@ -109,7 +109,8 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         // The wall clock may have been set back behind the expiry clock: a record stamped with it
         // would seem older than it is, and be forgotten early. When the expiry clock shows itself
         // next, it may have moved by all the time that passed since it did last, and after a restart
-        // by all that passed since it was noted.
+        // by all that passed since it was noted. What a longer retention keeps expired is noted with
+        // the stream, and may be ahead of the clock that a restart went on from.
         let monotonic = inner.reactor.monotonic();
         let passed = monotonic.since(state.expired_at).as_millis() as u64;
         let noted = state
@@ -121,7 +122,8 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             .max(Timestamp::from_millis(noted.max(0).cast_unsigned()))
             .max(Timestamp::from_millis(inner.reactor.wall_ms()));
         let known = state.shards.get_mut(&shard).expect("it was there above");
-        let arrival = known.last_arrival.max(now);
+        let expired = known.retention.none_before;
+        let arrival = known.last_arrival.max(now).max(expired);
         known.next = next;
         known.last_arrival = arrival;
         let newly_present = known.listed_in != ordinal;

@@ -322,3 +322,39 @@ fn a_longer_retention_brings_nothing_back() {
     })
     .unwrap();
 }
+
+/// The row of the stream names a horizon for good; the expiry clock of the next life goes on from its
+/// last note, seconds before it, and the wall clock is an hour behind both.
+#[test]
+fn what_a_longer_retention_keeps_expired_takes_nothing_young() {
+    let sim = machine(32);
+    let (reactor, disk) = (sim.reactor(), sim.disk());
+    sim.run(RunLimit::done(), async move {
+        let server = Server::start(reactor, disk, options(1)).await.unwrap();
+        let engine = &server.engines[0];
+        let mut asked = asked("logs", 1, StreamMode::OnDemand);
+        asked.retention_ms = Some(2_000);
+        let logs = create(engine, asked).await;
+        engine.reactor().sleep(Duration::from_secs(8)).await;
+        let longer = Change::IncreaseRetention(24 * 3_600_000);
+        engine.change_stream(&logs.name, longer).await.unwrap();
+    })
+    .unwrap();
+    sim.crash(Crash::Kill);
+    sim.jump_wall_clock(-3_600_000);
+    let (reactor, disk) = (sim.reactor(), sim.disk());
+    sim.run(RunLimit::done(), async move {
+        let server = Server::start(reactor, disk, options(1)).await.unwrap();
+        let engine = &server.engines[0];
+        let logs = settled(engine, "logs").await;
+        // The clock was noted anew at the start, as it stands now.
+        engine.reactor().sleep(Duration::from_millis(1_500)).await;
+        let stored = engine.append(vec![batch(&logs, "k", &["young"])]).await;
+        let arrival = stored[0].as_ref().unwrap().arrival;
+        assert!(arrival >= logs.expired_before, "{arrival}");
+        let read = read_all(engine, &logs, logs.shards[0].index, ReadFrom::TrimHorizon).await;
+        assert_eq!(read.len(), 1, "it has a day");
+        server.stop().await;
+    })
+    .unwrap();
+}
