@@ -21,13 +21,13 @@ use crate::harness::{Http, Ran, Setup, Victim, mix, run, temporary, wait_for, we
 
 /// A record as a client sees it; its place in its shard is its number, for one epoch wrote them.
 #[derive(Debug, Clone, PartialEq)]
-struct Record {
+pub(super) struct Record {
     sequence: String,
     arrival: f64,
     data: String,
 }
 
-type Truth = Vec<Vec<Record>>;
+pub(super) type Truth = Vec<Vec<Record>>;
 /// Shard and number of records that were given up.
 type Lost = BTreeSet<(u32, u64)>;
 
@@ -37,7 +37,7 @@ fn repair(data: &Path, arguments: &[&str]) -> Ran {
     run(&mut weir(arguments), [], Duration::from_mins(1))
 }
 
-fn report(ran: &Ran) -> Value {
+pub(super) fn report(ran: &Ran) -> Value {
     serde_json::from_slice(&ran.stdout).expect("the report is JSON")
 }
 
@@ -74,7 +74,7 @@ fn read(http: &mut Http, shard: u32, kind: &Value) -> Vec<Record> {
     }
 }
 
-fn read_all(victim: &Victim) -> Truth {
+pub(super) fn read_all(victim: &Victim) -> Truth {
     let mut http = Http::connect(victim.http);
     let oldest = json!({"ShardIteratorType": "TRIM_HORIZON"});
     (0..SHARDS)
@@ -155,7 +155,7 @@ fn sequences(body: &[u8]) -> Vec<String> {
 }
 
 /// A folder with records, stopped, and all that is in it.
-fn written(name: &str) -> (tempfile::TempDir, Setup, Truth) {
+pub(super) fn written(name: &str) -> (tempfile::TempDir, Setup, Truth) {
     let folder = temporary(name);
     let setup = setup(folder.path());
     let victim = write(&setup);
