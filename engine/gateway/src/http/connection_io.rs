@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use hyper::body::{Buf as _, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use weir_reactor::{Reactor, Socket};
 
@@ -110,6 +111,10 @@ struct Inner<S: Socket, R: Reactor> {
     first: [u8; PREFACE.len()],
     given: usize,
     seen: usize,
+    /// What hyper took and did not look at.
+    returned: Bytes,
+    /// Whether hyper wrote, or tried to, and did not flush since.
+    is_writing: bool,
     /// Follows the frames of HTTP/2.
     watch: Option<FrameWatch>,
 }
@@ -123,6 +128,8 @@ impl<S: Socket, R: Reactor> ConnectionIo<S, R> {
                 first: [0; PREFACE.len()],
                 given: 0,
                 seen: 0,
+                returned: Bytes::new(),
+                is_writing: false,
                 watch: None,
             })),
         }
@@ -132,6 +139,32 @@ impl<S: Socket, R: Reactor> ConnectionIo<S, R> {
     /// speaks HTTP/1.1.
     pub(super) async fn sniff(&self) -> io::Result<Spoken> {
         poll_fn(|context| self.inner.borrow_mut().poll_sniff(context)).await
+    }
+
+    /// Completes when there is something to read, be it the end.
+    pub(super) async fn stirs(&self) {
+        poll_fn(|context| {
+            let mut inner = self.inner.borrow_mut();
+            if !inner.returned.is_empty() {
+                return Poll::Ready(());
+            }
+            // What is wrong with the connection, the next read says again.
+            inner.stream.poll_held(context).map(|_held| ())
+        })
+        .await;
+    }
+
+    /// Takes back what hyper has read and not looked at.
+    pub(super) fn take_back(&self, bytes: Bytes) {
+        // No bytes would still hold the buffer that they are not in.
+        if !bytes.is_empty() {
+            self.inner.borrow_mut().returned = bytes;
+        }
+    }
+
+    /// Whether all that hyper wrote is with the socket.
+    pub(super) fn is_flushed(&self) -> bool {
+        !self.inner.borrow().is_writing
     }
 
     /// Completes when the client is gone, while hyper reads nothing.
@@ -171,6 +204,8 @@ impl<S: Socket, R: Reactor> Inner<S, R> {
     ) -> Poll<io::Result<()>> {
         let bytes = if self.given < self.seen {
             &self.first[self.given..self.seen]
+        } else if !self.returned.is_empty() {
+            &self.returned[..]
         } else {
             ready!(self.stream.poll_held(context))?
         };
@@ -187,6 +222,11 @@ impl<S: Socket, R: Reactor> Inner<S, R> {
         let count = bytes.len();
         if self.given < self.seen {
             self.given += count;
+        } else if !self.returned.is_empty() {
+            self.returned.advance(count);
+            if self.returned.is_empty() {
+                self.returned = Bytes::new();
+            }
         } else {
             self.stream.consume(count);
         }
@@ -221,7 +261,9 @@ impl<S: Socket, R: Reactor> Write for ConnectionIo<S, R> {
         if slices.iter().all(|slice| slice.is_empty()) {
             return Poll::Ready(Ok(0));
         }
-        self.inner.borrow_mut().stream.poll_send(context, slices)
+        let mut inner = self.inner.borrow_mut();
+        inner.is_writing = true;
+        inner.stream.poll_send(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -229,7 +271,10 @@ impl<S: Socket, R: Reactor> Write for ConnectionIo<S, R> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.inner.borrow_mut().stream.poll_flush(context)
+        let mut inner = self.inner.borrow_mut();
+        ready!(inner.stream.poll_flush(context))?;
+        inner.is_writing = false;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -47,6 +47,7 @@ pub(super) struct Pulse<R: Reactor> {
     reactor: R,
     /// Requests in work, or whose answer is not handed over.
     requests: Cell<usize>,
+    begun_so_far: Cell<u64>,
     /// Since when there are none.
     idle_since: Cell<Monotonic>,
     /// Since when a request's head is not complete.
@@ -110,6 +111,7 @@ impl<R: Reactor> Pulse<R> {
         Self {
             reactor,
             requests: Cell::new(0),
+            begun_so_far: Cell::new(0),
             idle_since: Cell::new(now),
             head_since: Cell::new(None),
             sending_since: Cell::new(None),
@@ -150,6 +152,7 @@ impl<R: Reactor> Pulse<R> {
     /// A request's head is complete. It is in work until the guard is dropped.
     pub(super) fn request(self: &Rc<Self>) -> InWork<R> {
         self.requests.set(self.requests.get() + 1);
+        self.begun_so_far.set(self.begun_so_far.get() + 1);
         InWork {
             pulse: Rc::clone(self),
             cut: None,
@@ -186,6 +189,12 @@ impl<R: Reactor> Pulse<R> {
     /// The head of the only request that can be under way is complete.
     pub(super) fn head_ended(&self) {
         self.head_since.set(None);
+    }
+
+    /// While all requests are answered and nothing of another came: how many there were.
+    pub(super) fn at_rest_after(&self) -> Option<u64> {
+        let is_at_rest = self.requests.get() == 0 && self.head_since.get().is_none();
+        is_at_rest.then(|| self.begun_so_far.get())
     }
 
     /// A send finds no room.

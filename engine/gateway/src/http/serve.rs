@@ -2,6 +2,7 @@
 //!
 //! Owns: the choice of the protocol, its bounds, the graceful end. Never: what requests mean.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -30,8 +31,9 @@ use super::tls::{Tls, TlsStream};
 /// Longest head of one request in bytes; a longer one is answered with 431. Presigned requests
 /// carry their signature and session token in the path.
 pub(super) const HEAD_BYTES_MAX: usize = 32 * 1024;
-/// Longest stretch of input that hyper holds for one connection of HTTP/1.1, in bytes.
-const INPUT_BYTES_MAX: usize = 512 * 1024;
+/// Longest stretch of input that hyper holds for one connection of HTTP/1.1, in bytes: of one that
+/// sends calls and takes no answers it holds all of it, and no budget counts it.
+const INPUT_BYTES_MAX: usize = 128 * 1024;
 /// Requests of one HTTP/2 connection at a time; Java sizes its pool by it.
 const STREAMS_MAX: u32 = 256;
 /// Bytes that one request may send before it is read, and all of a connection together.
@@ -45,6 +47,9 @@ const RESETS_UNSEEN_MAX: usize = 64;
 const RESETS_OURS_MAX: usize = 256;
 /// A TLS handshake must be done this long after the connection began.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// Connections of HTTP/1.1 that wait for their next request with hyper at hand, on one core. Beyond
+/// these, hyper is let go of after each request and built anew for the next.
+const AWAKE_IDLE_MAX: usize = 128;
 /// How long a client may take to leave after it was told to.
 const LEAVE_MAX: Duration = Duration::from_secs(10);
 
@@ -127,17 +132,47 @@ async fn serve_stream<R, S, B, F>(
     };
     match spoken {
         Spoken::Http1 => serve_http1(&io, &pulse, service, stop).await,
-        Spoken::Http2 => serve_http2(&io, &pulse, service, stop).await,
+        Spoken::Http2 => Box::pin(serve_http2(&io, &pulse, service, stop)).await,
     }
     io.shutdown();
 }
 
+/// Serves HTTP/1.1. hyper is there while the client says something: what it keeps for a connection
+/// is ten times what the connection needs to wait.
 async fn serve_http1<R, S, B, F>(
     io: &ConnectionIo<S, R>,
     pulse: &Rc<Pulse<R>>,
     service: impl Fn(Request<Incoming>) -> F,
-    stop: Pin<&mut impl Future<Output = ()>>,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
 ) where
+    R: Reactor,
+    S: Socket,
+    B: Body<Data = Bytes, Error = Infallible> + Unpin + 'static,
+    F: Future<Output = Response<B>>,
+{
+    loop {
+        let awake = serve_awake(io, pulse, &service, stop.as_mut());
+        // A box, so that who sleeps has no room for it.
+        if Box::pin(awake).await == Left::Ended {
+            return;
+        }
+        let overdue = pin!(pulse.overdue());
+        let given_up = select(overdue, stop.as_mut());
+        match select(pin!(io.stirs()), given_up).await {
+            Either::Left(_) => {}
+            Either::Right(_) => return,
+        }
+    }
+}
+
+/// Serves HTTP/1.1 until the connection ends or has nothing to do.
+async fn serve_awake<R, S, B, F>(
+    io: &ConnectionIo<S, R>,
+    pulse: &Rc<Pulse<R>>,
+    service: impl Fn(Request<Incoming>) -> F,
+    stop: Pin<&mut impl Future<Output = ()>>,
+) -> Left
+where
     R: Reactor,
     S: Socket,
     B: Body<Data = Bytes, Error = Infallible> + Unpin + 'static,
@@ -156,7 +191,7 @@ async fn serve_http1<R, S, B, F>(
             )
         })
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .auto_date_header(false)
         // A client that sends no more may still want its answer.
         .half_close(true)
@@ -166,7 +201,19 @@ async fn serve_http1<R, S, B, F>(
         .max_buf_size(INPUT_BYTES_MAX)
         .serve_connection(io.clone(), service);
     let end = |connection: Pin<&mut _>| http1::Connection::graceful_shutdown(connection);
-    drive(pin!(connection), end, io, pulse, stop, Spoken::Http1).await;
+    let left = drive(
+        Pin::new(&mut connection),
+        end,
+        io,
+        pulse,
+        stop,
+        Spoken::Http1,
+    )
+    .await;
+    if left == Left::Asleep {
+        io.take_back(connection.into_parts().read_buf);
+    }
+    left
 }
 
 async fn serve_http2<R, S, B, F>(
@@ -203,7 +250,40 @@ async fn serve_http2<R, S, B, F>(
     drive(pin!(connection), end, io, pulse, stop, Spoken::Http2).await;
 }
 
-/// Runs hyper's connection to its end, ours or the client's.
+/// How hyper was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// The connection is over.
+    Ended,
+    /// Nothing is under way, and hyper holds nothing but bytes that it did not look at.
+    Asleep,
+}
+
+/// Connections of HTTP/1.1 that hyper serves on this core; dropped when it does no more.
+struct Awake;
+
+thread_local! {
+    static AWAKE: Cell<usize> = const { Cell::new(0) };
+}
+
+impl Awake {
+    fn begin() -> Self {
+        AWAKE.set(AWAKE.get() + 1);
+        Self
+    }
+
+    fn are_many() -> bool {
+        AWAKE.get() > AWAKE_IDLE_MAX
+    }
+}
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        AWAKE.set(AWAKE.get() - 1);
+    }
+}
+
+/// Runs hyper's connection to its end, ours or the client's, or until it has nothing to do.
 async fn drive<R: Reactor, S: Socket, C: Future>(
     mut connection: Pin<&mut C>,
     end: impl Fn(Pin<&mut C>),
@@ -211,12 +291,13 @@ async fn drive<R: Reactor, S: Socket, C: Future>(
     pulse: &Pulse<R>,
     stop: Pin<&mut impl Future<Output = ()>>,
     spoken: Spoken,
-) {
+) -> Left {
+    let _awake = (spoken == Spoken::Http1).then(Awake::begin);
     let mut stop = pin!(Dozing::new(stop));
     let overdue = pin!(pulse.overdue());
     let mut overdue = pin!(Dozing::new(overdue));
     let mut leave = pin!(async { pulse.sleep(LEAVE_MAX).await });
-    let (mut stopping, mut leaving) = (false, false);
+    let (mut stopping, mut leaving, mut was_at_rest) = (false, false, None);
     poll_fn(|context| {
         if !stopping && stop.as_mut().poll(context).is_ready() {
             stopping = true;
@@ -225,12 +306,12 @@ async fn drive<R: Reactor, S: Socket, C: Future>(
         }
         if leaving {
             if leave.as_mut().poll(context).is_ready() {
-                return Poll::Ready(());
+                return Poll::Ready(Left::Ended);
             }
         } else if let Poll::Ready(why) = overdue.as_mut().poll(context) {
             // Only HTTP/2 can say so before it closes: then no request is lost.
             if why == Overdue::Stuck || spoken == Spoken::Http1 {
-                return Poll::Ready(());
+                return Poll::Ready(Left::Ended);
             }
             leaving = true;
             end(connection.as_mut());
@@ -239,13 +320,27 @@ async fn drive<R: Reactor, S: Socket, C: Future>(
         // hyper does not look at the input while an answer is under way; an answer without an end
         // would outlive its client.
         if spoken == Spoken::Http1 && pulse.is_streaming() && io.poll_gone(context).is_ready() {
-            return Poll::Ready(());
+            return Poll::Ready(Left::Ended);
         }
         // A client that breaks the protocol or the connection concerns nobody else: hyper answered
         // what could be answered.
-        connection.as_mut().poll(context).map(|_result| ())
+        if connection.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Left::Ended);
+        }
+        let can_sleep = spoken == Spoken::Http1 && !stopping && io.is_flushed();
+        let at_rest = pulse.at_rest_after().filter(|_| can_sleep);
+        if at_rest.is_some() && Awake::are_many() {
+            if at_rest == was_at_rest {
+                return Poll::Ready(Left::Asleep);
+            }
+            // Once more: what a request left unread of its body, hyper drains, or ends the connection
+            // for it, when it is polled next.
+            context.waker().wake_by_ref();
+        }
+        was_at_rest = at_rest;
+        Poll::Pending
     })
-    .await;
+    .await
 }
 
 /// HTTP/2 has no word for the end of the connection, and its answers always say their length.

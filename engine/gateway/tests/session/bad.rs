@@ -127,3 +127,70 @@ fn clients_that_vanish_harm_nobody() {
     let reply = server.connect().exchange(&whole);
     assert_eq!(reply.status, 200);
 }
+
+/// What a client sees: its answers' states and lengths, and none more than `answers`.
+fn seen(client: &mut Client, pieces: &[&[u8]], answers: usize) -> Vec<(u16, usize)> {
+    let mut replies = Vec::new();
+    for piece in pieces {
+        client.socket.write_all(piece).unwrap();
+        // The server sees the pieces apart.
+        replies.extend(client.try_reply(Duration::from_millis(2)));
+    }
+    while replies.len() < answers {
+        let Some(reply) = client.try_reply(Duration::from_secs(1)) else {
+            break;
+        };
+        replies.push(reply);
+    }
+    replies.extend(client.try_reply(Duration::from_millis(5)));
+    let seen = replies.iter().map(|reply| (reply.status, reply.body.len()));
+    seen.collect()
+}
+
+#[test]
+fn a_connection_that_was_put_to_sleep_goes_on_where_it_was() {
+    // More than a core keeps awake: the last ones are put to sleep after each answer.
+    let server = Server::start(1, Duration::ZERO);
+    let mut clients: Vec<_> = (0..200).map(|_| server.connect()).collect();
+    let list = Client::request("ListStreams", "{}");
+    for _ in 0..3 {
+        for client in &mut clients {
+            assert_eq!(client.exchange(&list).status, 200);
+        }
+    }
+    let two = [list.as_slice(), &list].concat();
+    let (early, late) = (two[..list.len() + 40].to_vec(), &two[list.len() + 40..]);
+    // A body that nobody reads, made to look like a call.
+    let length = list.len();
+    let smuggled = [
+        format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n").as_bytes(),
+        &list,
+    ]
+    .concat();
+    let chunked = [
+        format!("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{length:x}\r\n")
+            .as_bytes(),
+        &list,
+        b"\r\n0\r\n\r\n",
+    ]
+    .concat();
+    for pieces in [
+        vec![early.as_slice(), late],
+        vec![&two[..]],
+        vec![&smuggled[..]],
+        vec![&smuggled[..smuggled.len() - length], &list],
+        vec![
+            &chunked[..chunked.len() - length - 7],
+            &chunked[chunked.len() - length - 7..],
+        ],
+    ] {
+        let awake = seen(&mut clients.remove(0), &pieces, 2);
+        for _ in 0..5 {
+            let asleep = seen(&mut clients.pop().unwrap(), &pieces, awake.len());
+            assert_eq!(asleep, awake, "{:?}", String::from_utf8_lossy(pieces[0]));
+        }
+    }
+    let mut last = clients.pop().unwrap();
+    last.socket.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(last.try_reply(Duration::from_secs(20)).is_none());
+}

@@ -272,6 +272,21 @@ impl Client {
         }
     }
 
+    /// The next answer, if one comes in time and the server does not end the connection.
+    pub(crate) fn try_reply(&mut self, patience: Duration) -> Option<HttpReply> {
+        self.socket.set_read_timeout(Some(patience)).unwrap();
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            if let Some(reply) = self.take_reply() {
+                return Some(reply);
+            }
+            match self.socket.read(&mut piece) {
+                Ok(count @ 1..) => self.received.extend_from_slice(&piece[..count]),
+                _ => return None,
+            }
+        }
+    }
+
     fn take_reply(&mut self) -> Option<HttpReply> {
         let end = self.received.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
         let head = String::from_utf8(self.received[..end].to_vec()).unwrap();

@@ -1,7 +1,9 @@
 //! Receives requests, admits appends in their order, and sets the rest off.
 
+use std::pin::pin;
 use std::rc::Rc;
 
+use futures_util::future::{Either, select};
 use weir_protocol::wire::frame::{Correlation, WireFrame};
 use weir_protocol::wire::request::Request;
 use weir_protocol::wire::response::Response;
@@ -33,9 +35,9 @@ pub(crate) async fn run<R: Reactor, S: Socket>(connection: &Rc<Connection<R, S>>
             watch.partial_since.set(Some(watch.progress.get()));
         }
         watch.is_receiving.set(true);
-        let received = buffer.receive(&connection.socket).await;
+        let received = receive(connection, &mut buffer).await;
         watch.is_receiving.set(false);
-        let Ok(count @ 1..) = received else { break };
+        let Some(count) = received else { break };
         let now = connection.engine.monotonic();
         watch.progress.set(now);
         if !take_frames(connection, &mut buffer, now).await {
@@ -48,6 +50,19 @@ pub(crate) async fn run<R: Reactor, S: Socket>(connection: &Rc<Connection<R, S>>
         }
     }
     connection.end_receiving();
+}
+
+/// Receives more; `None` at the end, the client's or ours.
+async fn receive<R: Reactor, S: Socket>(
+    connection: &Connection<R, S>,
+    buffer: &mut ReceiveBuffer,
+) -> Option<usize> {
+    let received = pin!(buffer.receive(&connection.socket));
+    let given_up = pin!(connection.watch.given_up());
+    match select(received, given_up).await {
+        Either::Left((Ok(count @ 1..), _)) => Some(count),
+        _ => None,
+    }
 }
 
 /// Deals with every whole frame in the buffer; false if the connection cannot go on.

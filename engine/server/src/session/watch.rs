@@ -54,6 +54,22 @@ pub(crate) struct Watch<S> {
     pub(crate) is_busy: Cell<bool>,
     /// The connection or its core is ending.
     pub(crate) ending: Event,
+    /// The sweep has ended it.
+    is_given_up: Cell<bool>,
+}
+
+impl<S> Watch<S> {
+    /// Completes when the sweep has ended the connection. One that waits for memory does not see
+    /// that its socket is over.
+    pub(crate) async fn given_up(&self) {
+        loop {
+            let seen = self.ending.count();
+            if self.is_given_up.get() {
+                return;
+            }
+            self.ending.after(seen).await;
+        }
+    }
 }
 
 /// What the sessions of a core did since it started.
@@ -121,6 +137,7 @@ impl<S: Socket> CoreSessions<S> {
             progress: Cell::new(now),
             is_busy: Cell::new(false),
             ending: Event::default(),
+            is_given_up: Cell::new(false),
         });
         self.watches.borrow_mut().push(Rc::downgrade(&watch));
         watch
@@ -191,11 +208,12 @@ impl<S: Socket> CoreSessions<S> {
             } else {
                 IDLE_PATIENCE
             };
-            if silent > patience || is_slow {
+            if (silent > patience || is_slow) && !watch.is_given_up.replace(true) {
                 self.counters
                     .timed_out
                     .set(self.counters.timed_out.get() + 1);
                 watch.socket.shutdown();
+                watch.ending.notify();
             }
         }
     }
