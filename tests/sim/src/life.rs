@@ -68,6 +68,9 @@ pub(crate) async fn live<D: Discipline>(
         let writable = log.state() == LogState::Writable;
         log.close().await;
         world.closed_cleanly.set(writable);
+        if let Some(notes) = &world.notes {
+            notes.is_clean.set(true);
+        }
     }
     Ending::Done
 }
@@ -78,6 +81,7 @@ async fn open<D: Discipline>(
     plan: &Plan,
 ) -> Result<Log<SimReactor, D>, String> {
     let known = world.durable.borrow().clone();
+    let was_clean = world.notes.as_ref().map(|n| n.is_clean.replace(false));
     let recovered =
         recover_with::<_, D>(reactor, world.identity, LogId(0), plan.incarnation, &known)
             .await
@@ -93,7 +97,13 @@ async fn open<D: Discipline>(
         eprintln!("  {:?} {known:?} {:?}", plan.settings, world.shards);
     }
     let mut shards = Vec::new();
-    let fresh = epoch_after(&recovered.shards).expect("epochs are left");
+    let mut fresh = epoch_after(&recovered.shards).expect("epochs are left");
+    // A planted bug takes every stop for a clean one.
+    let is_clean = recovered.clean && (was_clean != Some(false) || !D::NEW_INCARNATION_AFTER_CUT);
+    if let Some(notes) = world.notes.as_ref().filter(|_| !is_clean) {
+        fresh = fresh.max(notes.epoch.get().next().expect("epochs are left"));
+        notes.epoch.set(fresh);
+    }
     for (shard, retention) in &world.shards {
         let mut tip = recovered
             .shards
@@ -101,7 +111,7 @@ async fn open<D: Discipline>(
             .find(|t| t.shard == *shard)
             .cloned()
             .unwrap_or_else(|| ShardTip::empty(*shard));
-        if !recovered.clean {
+        if !is_clean {
             tip.next = tip.next.raised_to(fresh);
         }
         shards.push((tip, *retention));

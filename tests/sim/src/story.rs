@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use weir_log::{Discipline, FolderIdentity, LedgerState, LogSettings, Retention};
-use weir_protocol::model::{ShardId, ShardIndex, StreamId, Timestamp};
+use weir_protocol::model::{Epoch, ShardId, ShardIndex, StreamId, Timestamp};
 use weir_reactor::sim::{Crash, Dice, Faults, RunLimit, Sim, SimOptions};
 
 use crate::judge::{Judge, RecordId};
@@ -48,7 +48,7 @@ impl Tally {
 pub enum Menu {
     /// What there was at first: seeds that found bugs then tell the same story for ever.
     First,
-    /// Failing flushes, stalls and misdirected writes too.
+    /// Failing flushes, stalls and misdirected writes too, and what a catalog notes beside the log.
     Whole,
     /// The whole menu, on a machine that forgets to flush folders: a bug planted for the judge.
     ForgottenFolderFlush,
@@ -65,6 +65,18 @@ pub(crate) struct World {
     /// Expiry was called with this at most.
     pub(crate) expiry: Cell<Timestamp>,
     pub(crate) closed_cleanly: Cell<bool>,
+    /// What a catalog notes beside the log.
+    pub(crate) notes: Option<Notes>,
+}
+
+/// What a server's catalog knows of its last stop: a log cannot tell that its newest segment went
+/// elsewhere, whole.
+#[derive(Debug)]
+pub(crate) struct Notes {
+    /// The last life closed in good order.
+    pub(crate) is_clean: Cell<bool>,
+    /// The last epoch in which shards went on.
+    pub(crate) epoch: Cell<Epoch>,
 }
 
 /// What one life is to do.
@@ -115,7 +127,7 @@ pub fn tell<D: Discipline>(seed: u64, menu: Menu) -> Result<Tally, String> {
     if menu == Menu::ForgottenFolderFlush {
         sim.disk().forget_folder_flushes();
     }
-    let world = Rc::new(new_world(&mut dice, segment_bytes));
+    let world = Rc::new(new_world(&mut dice, segment_bytes, menu));
     let mut tally = Tally::default();
     let lives = dice.between(2, 6) as u32;
     for life in 0..=lives {
@@ -131,7 +143,8 @@ pub fn tell<D: Discipline>(seed: u64, menu: Menu) -> Result<Tally, String> {
         } else {
             RunLimit::Steps(dice.between(200, 4_000))
         };
-        let idle = plan.idle_at_end;
+        // A stall may outlast the wait in which an idle log writes its mark.
+        let idle = plan.idle_at_end && plan.faults.stalls == 0;
         let faultless = plan.faults.write_errors == 0
             && plan.faults.read_errors == 0
             && plan.faults.create_errors == 0
@@ -198,7 +211,7 @@ pub fn tell<D: Discipline>(seed: u64, menu: Menu) -> Result<Tally, String> {
     Ok(tally)
 }
 
-fn new_world(dice: &mut Dice, segment_bytes: u64) -> World {
+fn new_world(dice: &mut Dice, segment_bytes: u64, menu: Menu) -> World {
     let shards = (0..dice.between(1, 5) as u32)
         .map(|i| {
             let shard = ShardId::new(StreamId::new(u64::from(i / 3) + 1), ShardIndex(i % 3));
@@ -230,6 +243,10 @@ fn new_world(dice: &mut Dice, segment_bytes: u64) -> World {
         on_purpose: Cell::new(false),
         expiry: Cell::new(Timestamp::ZERO),
         closed_cleanly: Cell::new(false),
+        notes: (menu != Menu::First).then(|| Notes {
+            is_clean: Cell::new(true),
+            epoch: Cell::default(),
+        }),
     }
 }
 

@@ -93,11 +93,14 @@ impl Slots {
         self.generation_max = self.generation_max.max(used);
     }
 
-    /// The newest segment was sealed by a clean stop; or there is none.
+    /// The newest segment was sealed by a clean stop; or there never was one. A newer one that a
+    /// recovery voided, and that was stopped itself then, was of a life that gave out numbers.
     pub(crate) fn newest_is_clean(&self) -> bool {
         let logs = self.sealed.iter().filter(|f| !f.is_settled());
-        logs.max_by_key(|f| f.segment.ordinal)
-            .is_none_or(|f| f.segment.trailer.clean)
+        let newest = logs.max_by_key(|f| f.segment.ordinal);
+        newest.map_or(self.ordinal_max == 0, |f| {
+            f.segment.trailer.clean && f.segment.ordinal == self.ordinal_max
+        })
     }
 
     /// Has a sealed log segment scanned again, up to the end its trailer names.
@@ -501,5 +504,36 @@ impl Unsealed {
     /// Log position of the segment's first byte.
     pub(crate) fn base(&self, segment_bytes: u64) -> Position {
         base_of(self.ordinal, segment_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A recovery voided the newest segment and died before it opened the log: what is left looks as the
+    /// clean stop before left it, and the numbers of the life between were handed out.
+    #[test]
+    fn a_void_behind_a_clean_stop_is_no_clean_stop() {
+        let trailer = Trailer {
+            clean: true,
+            ..Trailer::blank()
+        };
+        let segment = SealedSegment {
+            log: LogId(0),
+            generation: 1,
+            slot: 0,
+            ordinal: 3,
+            trailer,
+        };
+        let mut slots = Slots::default();
+        assert!(slots.newest_is_clean(), "nothing was ever there");
+        slots.sealed.push(Found::new(Arc::new(segment), false));
+        slots.ordinal_max = 3;
+        assert!(slots.newest_is_clean());
+        slots.ordinal_max = 4;
+        assert!(!slots.newest_is_clean());
+        slots.sealed.clear();
+        assert!(!slots.newest_is_clean());
     }
 }
