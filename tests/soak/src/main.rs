@@ -15,6 +15,7 @@ mod chance;
 mod coherence;
 mod cut;
 mod disk;
+mod flood;
 mod folder;
 mod gate;
 mod http;

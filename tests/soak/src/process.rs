@@ -42,6 +42,32 @@ fn status_bytes(id: u32, name: &str) -> Result<u64> {
     Ok(kibibytes << 10)
 }
 
+/// Files that this process, and those it starts, may have open: as many as it can be given.
+pub(crate) fn open_files() -> u64 {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let mut words = line.unwrap_or_default().split_whitespace();
+    let mut word = || {
+        words
+            .next()
+            .and_then(|word| word.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
+    let (soft, hard) = (word(), word());
+    let limit = format!("--nofile={hard}:{hard}");
+    let id = std::process::id().to_string();
+    let raised = std::process::Command::new("prlimit")
+        .args(["--pid", &id, &limit])
+        .status();
+    if raised.is_ok_and(|status| status.success()) {
+        hard
+    } else {
+        soft
+    }
+}
+
 /// Looks again and again until `look` says that all is well, or says for `patience` what is not.
 pub(crate) fn until(
     patience: Duration,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::{blocks, coherence, cut, kill, liar, limits, net, recovery, sim, time, weave};
+use crate::{blocks, coherence, cut, flood, kill, liar, limits, net, recovery, sim, time, weave};
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -21,6 +21,11 @@ impl Order {
         self.until.is_some_and(|until| Instant::now() >= until)
     }
 }
+
+/// What a run of this size needs and the machine lacks.
+#[derive(Debug, thiserror::Error)]
+#[error("needs {0}")]
+pub(crate) struct Missing(pub(crate) String);
 
 /// What was done, all of it well.
 #[derive(Debug, Clone)]
@@ -172,6 +177,16 @@ pub(crate) const RIGS: &[Rig] = &[
         run: net::run,
     },
     Rig {
+        name: "flood",
+        what: "idle connections, and one in eleven hostile, beside clients that write and read: memory, answers, sockets",
+        unit: "connections",
+        needs: &[],
+        gate: 1_100,
+        night: 11_000,
+        share: 2,
+        run: flood::run,
+    },
+    Rig {
         name: "faulty-disk",
         what: "a disk that fails reads, a write or a flush, once or for ever, stalls for 5 s, or takes 2 MB/s",
         unit: "faults",
@@ -260,6 +275,7 @@ impl Rig {
             Some(need) => Outcome::Skipped(format!("needs {need}")),
             None => match (self.run)(order) {
                 Ok(done) => Outcome::Passed(done),
+                Err(wrong) if wrong.is::<Missing>() => Outcome::Skipped(wrong.to_string()),
                 Err(wrong) => Outcome::Failed(format!("{wrong:#}")),
             },
         };

@@ -19,7 +19,7 @@ use crate::process;
 const START_PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a server may keep of records and requests, and the same in bytes.
-const MEMORY: &str = "256MiB";
+pub(crate) const MEMORY: &str = "256MiB";
 pub(crate) const MEMORY_BYTES: u64 = 256 << 20;
 
 /// Where a server keeps its data, and what it says.

@@ -94,7 +94,12 @@ fn name_of(name: &str) -> Result<StreamName> {
 }
 
 pub(crate) fn describe(address: SocketAddr) -> Result<StreamDescription> {
-    described(address, &Request::Describe(name_of(STREAM)?))
+    describe_named(address, STREAM)
+}
+
+/// Any stream there is.
+pub(crate) fn describe_named(address: SocketAddr, name: &str) -> Result<StreamDescription> {
+    described(address, &Request::Describe(name_of(name)?))
 }
 
 /// Creates the rigs' stream and waits until it is ACTIVE.

@@ -122,8 +122,8 @@ pub(super) fn wire(
 }
 
 /// PutRecords for one shard.
-fn body(job: &Job<'_>, shard: usize, records: &[Record]) -> String {
-    let hash = job.stream.shards[shard].range.start.get().to_string();
+pub(crate) fn body(stream: &StreamDescription, shard: usize, records: &[Record]) -> String {
+    let hash = stream.shards[shard].range.start.get().to_string();
     let records: Vec<_> = records
         .iter()
         .map(|record| {
@@ -138,14 +138,14 @@ fn body(job: &Job<'_>, shard: usize, records: &[Record]) -> String {
 }
 
 /// The first record's number, if all were stored.
-fn number(status: u16, body: &[u8]) -> Option<String> {
+pub(crate) fn number(status: u16, body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let stored = status == 200 && answer["FailedRecordCount"] == 0;
     let number = answer["Records"][0]["SequenceNumber"].as_str()?;
     stored.then(|| number.to_owned())
 }
 
-pub(super) fn connect(at: SocketAddr) -> io::Result<TcpStream> {
+pub(crate) fn connect(at: SocketAddr) -> io::Result<TcpStream> {
     let socket = TcpStream::connect_timeout(&at, PATIENCE)?;
     socket.set_nodelay(true)?;
     socket.set_read_timeout(Some(PATIENCE))?;
@@ -164,7 +164,7 @@ fn http1(mut job: Job<'_>, notes: &mut Notes) -> io::Result<()> {
             let shard = (job.chance.next() % job.stream.shards.len() as u64) as usize;
             let index = job.stream.shards[shard].index.0;
             let (serial, records) = notes.make(index, &mut job.chance);
-            let body = body(&job, shard, &records);
+            let body = body(job.stream, shard, &records);
             let request = format!(
                 "POST / HTTP/1.1\r\nhost: soak\r\ncontent-type: application/x-amz-json-1.1\r\n\
                  x-amz-target: Kinesis_20131202.PutRecords\r\ncontent-length: {}\r\n\r\n{body}",
@@ -184,7 +184,7 @@ fn http1(mut job: Job<'_>, notes: &mut Notes) -> io::Result<()> {
 }
 
 /// One answer of HTTP/1.1.
-pub(super) fn answer(socket: &mut BufReader<TcpStream>) -> io::Result<(u16, Vec<u8>)> {
+pub(crate) fn answer(socket: &mut BufReader<TcpStream>) -> io::Result<(u16, Vec<u8>)> {
     let (mut status, mut length, mut line) = (None, 0, String::new());
     loop {
         line.clear();
@@ -222,7 +222,7 @@ fn http2(mut job: Job<'_>, notes: &mut [Notes]) -> io::Result<()> {
             let shard = (job.chance.next() % job.stream.shards.len() as u64) as usize;
             let index = job.stream.shards[shard].index.0;
             let (serial, records) = notes[lane].make(index, &mut job.chance);
-            let body = body(&job, shard, &records);
+            let body = body(job.stream, shard, &records);
             let (stream, asked) = http.ask(body.as_bytes());
             notes[lane].ends(serial, http.sent);
             asked?;

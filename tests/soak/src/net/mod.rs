@@ -4,11 +4,11 @@
 //! server whole nothing is there. Clients beside them go on being answered, and when all is over the
 //! server has as many sockets, and as much memory, as before.
 
-mod client;
+pub(crate) mod client;
 mod fault;
 pub(crate) mod h2;
 mod lie;
-mod notes;
+pub(crate) mod notes;
 mod proxy;
 
 use std::path::Path;

@@ -13,26 +13,26 @@ const RECORDS_MAX: u64 = 20;
 const BYTES_MAX: u64 = 700;
 
 /// A record as it is sent.
-pub(super) struct Record {
-    pub(super) key: String,
-    pub(super) data: Vec<u8>,
+pub(crate) struct Record {
+    pub(crate) key: String,
+    pub(crate) data: Vec<u8>,
 }
 
 /// One connection's part of the ledger.
-pub(super) struct Notes {
+pub(crate) struct Notes {
     ledger: Ledger,
     /// Serials of the connection begin with it.
     connection: u64,
     next: u64,
     /// Where each batch's last byte is among all that was sent.
     ends: Vec<(u64, u64)>,
-    pub(super) acknowledged: u64,
-    pub(super) refused: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) refused: u64,
 }
 
 impl Notes {
     /// `connection` is one of its own, below 2^24.
-    pub(super) fn open(ledger: &Path, connection: u64) -> Result<Self> {
+    pub(crate) fn open(ledger: &Path, connection: u64) -> Result<Self> {
         Ok(Self {
             ledger: Ledger::open(ledger)?,
             connection,
@@ -44,7 +44,7 @@ impl Notes {
     }
 
     /// The next batch's serial and records, noted before a byte of it is sent.
-    pub(super) fn make(&mut self, shard: u32, chance: &mut Chance) -> (u64, Vec<Record>) {
+    pub(crate) fn make(&mut self, shard: u32, chance: &mut Chance) -> (u64, Vec<Record>) {
         let serial = self.connection << 40 | self.next;
         self.next += 1;
         let lines = &mut self.ledger.lines;
@@ -61,12 +61,12 @@ impl Notes {
     }
 
     /// All of a batch was given away once `end` bytes were.
-    pub(super) fn ends(&mut self, serial: u64, end: u64) {
+    pub(crate) fn ends(&mut self, serial: u64, end: u64) {
         self.ends.push((serial, end));
     }
 
     /// `None`: it was refused.
-    pub(super) fn answered(&mut self, serial: u64, number: Option<String>) {
+    pub(crate) fn answered(&mut self, serial: u64, number: Option<String>) {
         match number {
             Some(number) => {
                 let _ = writeln!(self.ledger.lines, "stored {serial:x} {number} 0");
@@ -77,7 +77,7 @@ impl Notes {
     }
 
     /// The connection is over: of what it sent, the server was given `passed` bytes.
-    pub(super) fn close(mut self, passed: u64) -> Result<(u64, u64, u64)> {
+    pub(crate) fn close(mut self, passed: u64) -> Result<(u64, u64, u64)> {
         let mut held = 0;
         for (serial, end) in &self.ends {
             if *end > passed {
