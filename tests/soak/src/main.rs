@@ -24,6 +24,7 @@ mod judge;
 mod kill;
 mod liar;
 mod limits;
+mod lives;
 mod load;
 mod net;
 mod process;

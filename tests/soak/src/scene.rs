@@ -24,6 +24,8 @@ pub(crate) struct Tally {
     pub(crate) acknowledged: u64,
     pub(crate) refused: u64,
     pub(crate) records: u64,
+    /// Batches that were durable, and whose answer nobody heard.
+    pub(crate) unpromised: u64,
 }
 
 impl Tally {
@@ -31,6 +33,7 @@ impl Tally {
         self.acknowledged += other.acknowledged;
         self.refused += other.refused;
         self.records += other.records;
+        self.unpromised += other.unpromised;
     }
 }
 
@@ -107,7 +110,9 @@ impl Scene {
 
     /// Lets the judge look at what is new; no load may run.
     pub(crate) fn judge(&mut self, ports: Ports) -> Result<()> {
-        self.tally.records += self.judge.check(ports.http, false)?.records;
+        let verdict = self.judge.check(ports.http, false)?;
+        self.tally.records += verdict.records;
+        self.tally.unpromised += verdict.unpromised;
         Ok(())
     }
 
