@@ -242,3 +242,45 @@ impl<S: Socket> CoreSessions<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::task::{Context, Poll};
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    /// Neither gives nor takes.
+    #[derive(Clone)]
+    struct Silent;
+
+    impl Socket for Silent {
+        fn poll_receive(&self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_send(&self, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn shutdown(&self) {}
+    }
+
+    /// A connection that waited for memory did not see that its socket was over: it stayed, and was
+    /// counted anew each second.
+    #[test]
+    fn who_is_given_up_is_told_and_counted_once() {
+        let sessions = CoreSessions::new(1 << 20, ReadBudget::new(1 << 20));
+        let watch = sessions.watch(Silent, Monotonic(1));
+        let late = 2 * HELLO_PATIENCE.as_nanos() as u64;
+        sessions.sweep_once(Monotonic(late / 4));
+        assert!(watch.given_up().now_or_never().is_none());
+        for _ in 0..3 {
+            sessions.sweep_once(Monotonic(late));
+        }
+        assert!(watch.given_up().now_or_never().is_some());
+        assert_eq!(sessions.counters.timed_out.get(), 1);
+    }
+}
