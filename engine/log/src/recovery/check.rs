@@ -257,9 +257,9 @@ impl<R: Reactor> Recovery<'_, R> {
             raise(&mut tips, entry.shard, entry.next, entry.last_arrival);
         }
         let size = self.identity.segment_bytes;
-        let before = self.standing_before(unsealed.first(), &slots).await?;
+        let before = self.standing_before(&unsealed, &slots).await?;
         let behind = self.tables_behind(&unsealed, &slots).await?;
-        let around = (before, behind.as_slice());
+        let around = (before.as_slice(), behind.as_slice());
         let judged = judge::<Sound>(&unsealed, &scans, &slots, size, around, &mut tips);
         out.durable_mark = judged.mark;
         out.end = slots.end.max(judged.end);

@@ -46,19 +46,21 @@ struct Gap {
     before: BTreeMap<ShardId, Offset>,
 }
 
-/// `standing` is where shards stood before the first of the segments; it goes on while the frames are
-/// walked. `behind` is, for each segment, the start table of a sealed one that follows it.
+/// `before` is, for each segment, where shards stood at the end of the newest sealed one that is older;
+/// `behind` the start table of a sealed one that follows it.
 pub(crate) fn judge<D: Discipline>(
     unsealed: &[Unsealed],
     scans: &[Scan],
     slots: &Slots,
     segment_bytes: u64,
-    (mut standing, behind): (Standing, &[Vec<StartEntry>]),
+    (before, behind): (&[Standing], &[Vec<StartEntry>]),
     tips: &mut Tips,
 ) -> Judged {
     let mut judged = Judged::default();
     let known_mark = durable_mark(unsealed, scans, slots);
     judged.mark = known_mark;
+    // It goes on while the frames are walked.
+    let mut standing = before.first().cloned().unwrap_or_default();
     if let Some(first) = scans.first() {
         // Its own table is newer than the footer before it, and later tables say what came after.
         for entry in &first.start_table {
@@ -69,7 +71,8 @@ pub(crate) fn judge<D: Discipline>(
     let mut seen_after: Vec<BTreeMap<ShardId, Offset>> = Vec::new();
     let mut incarnation = 0;
     let mut torn = false;
-    for ((segment, scan), behind) in unsealed.iter().zip(scans).zip(behind) {
+    let around = before.iter().zip(behind);
+    for ((segment, scan), (before, behind)) in unsealed.iter().zip(scans).zip(around) {
         let base = segment.base(segment_bytes);
         let mark = if segment.was_sealed {
             known_mark.max(Position(base.0 + segment_bytes))
@@ -84,6 +87,10 @@ pub(crate) fn judge<D: Discipline>(
                 .void
                 .push((segment.slot, segment.generation, segment.ordinal));
             continue;
+        }
+        // Sealed segments lie between this one and the one walked before it.
+        for (shard, (next, last_arrival)) in before {
+            reach(&mut standing, *shard, *next, *last_arrival);
         }
         note_table(scan, &mut seen_after, &mut standing);
         let mut expected = Position(base.0 + scan.first_frame);
@@ -222,12 +229,15 @@ fn limit_of(
 fn note_table(scan: &Scan, seen_after: &mut [BTreeMap<ShardId, Offset>], standing: &mut Standing) {
     end_gaps(&scan.start_table, seen_after);
     for entry in &scan.start_table {
-        let slot = standing
-            .entry(entry.shard)
-            .or_insert((entry.next, entry.last_arrival));
-        slot.0 = slot.0.max(entry.next);
-        slot.1 = slot.1.max(entry.last_arrival);
+        reach(standing, entry.shard, entry.next, entry.last_arrival);
     }
+}
+
+/// A shard stands at least there.
+fn reach(standing: &mut Standing, shard: ShardId, next: Offset, last_arrival: Timestamp) {
+    let at = standing.entry(shard).or_insert((next, last_arrival));
+    at.0 = at.0.max(next);
+    at.1 = at.1.max(last_arrival);
 }
 
 /// Where shards stood behind the gaps that were found so far.
@@ -257,11 +267,7 @@ fn keep(
         for after in seen_after.iter_mut() {
             after.entry(scanned.shard).or_insert(scanned.first);
         }
-        let slot = standing
-            .entry(scanned.shard)
-            .or_insert((Offset::ZERO, Timestamp::ZERO));
-        slot.0 = slot.0.max(scanned.next);
-        slot.1 = slot.1.max(arrival(scanned));
+        reach(standing, scanned.shard, scanned.next, arrival(scanned));
         if let Some(batch) = scanned.batch {
             let entry = kept.shards.entry(scanned.shard).or_insert((
                 Offset::ZERO,

@@ -173,7 +173,7 @@ impl<R: Reactor> Recovery<'_, R> {
                 raise(&mut tips, entry.shard, entry.next, entry.last_arrival);
             }
         }
-        let before = self.standing_before(unsealed.first(), &slots).await?;
+        let before = self.standing_before(&unsealed, &slots).await?;
         let behind = self.tables_behind(&unsealed, &slots).await?;
         let was_clean = unsealed.is_empty() && slots.newest_is_clean();
         let judged = judge::judge::<D>(
@@ -181,7 +181,7 @@ impl<R: Reactor> Recovery<'_, R> {
             &scanned,
             &slots,
             self.identity.segment_bytes,
-            (before, &behind),
+            (&before, &behind),
             &mut tips,
         );
         report.dropped_frames = judged.dropped_frames;
@@ -230,23 +230,32 @@ impl<R: Reactor> Recovery<'_, R> {
         Ok(())
     }
 
-    /// Where shards stood before a segment, by the newest footer that is older: newer ones know what
-    /// came of it, and would hide what is missing in between.
+    /// Where shards stood before each unsealed segment, by the newest footer that is older: newer ones
+    /// know what came of it, and would hide what is missing in between.
     async fn standing_before(
         &self,
-        first: Option<&Unsealed>,
+        unsealed: &[Unsealed],
         slots: &Slots,
+    ) -> Result<Vec<Standing>, RecoveryError> {
+        let newest_first = slots.newest_first();
+        let mut before = Vec::new();
+        for segment in unsealed {
+            let older = newest_first.iter().map(|(sealed, _)| sealed);
+            let older = older.filter(|sealed| sealed.ordinal < segment.ordinal);
+            before.push(self.standing_after(older).await?);
+        }
+        Ok(before)
+    }
+
+    /// Where shards stood at the end of the first of these segments whose footer verifies.
+    async fn standing_after(
+        &self,
+        segments: impl Iterator<Item = &Arc<SealedSegment>>,
     ) -> Result<Standing, RecoveryError> {
-        let Some(first) = first else {
-            return Ok(Standing::new());
-        };
-        for (older, _) in slots.newest_first() {
-            if older.ordinal >= first.ordinal {
-                continue;
-            }
-            let path = slot_path(self.log, older.slot);
+        for segment in segments {
+            let path = segment.path();
             let file = self.open(&path).await?;
-            let trailer = &older.trailer;
+            let trailer = &segment.trailer;
             let footer = read_footer::<R>(&file, trailer, self.identity.segment_bytes).await;
             let footer = footer.map_err(|e| self.read_failed(&path, trailer.footer_at, &e))?;
             if let Some(footer) = footer {

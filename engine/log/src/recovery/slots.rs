@@ -334,8 +334,8 @@ impl<R: Reactor> Recovery<'_, R> {
                     slots.note_set_aside(trailer.generation);
                     Ok(())
                 }
-                _ => {
-                    self.look_for_frames(number, &file, head.as_ref(), ledger, slots)
+                trailer => {
+                    self.look_for_frames(number, &file, (head.as_ref(), trailer), ledger, slots)
                         .await
                 }
             };
@@ -453,12 +453,13 @@ impl<R: Reactor> Recovery<'_, R> {
     }
 
     /// A slot without a readable header: never used, free, or a segment whose first block is
-    /// damaged. Frames of a generation that nobody dropped tell.
+    /// damaged. Frames of a generation that nobody dropped tell; a trailer of that generation, whose
+    /// seal the catalog did not live to hear of, has them sealed as they are.
     async fn look_for_frames(
         &self,
         slot: u32,
         file: &crate::log::FileOf<R>,
-        head: &[u8],
+        (head, trailer): (&[u8], Option<Trailer>),
         ledger: &LedgerState,
         slots: &mut Slots,
     ) -> Result<(), RecoveryError> {
@@ -484,6 +485,12 @@ impl<R: Reactor> Recovery<'_, R> {
             {
                 let ordinal = position.0 / self.identity.segment_bytes;
                 slots.generation_max = slots.generation_max.max(generation);
+                let sealed = trailer.filter(|trailer| trailer.generation == generation);
+                if let Some(trailer) = sealed.filter(|trailer| trailer.end > position) {
+                    let unrecorded = !ledger.segments.contains(&generation);
+                    self.found_sealed(slot, trailer, None, unrecorded, slots);
+                    return Ok(());
+                }
                 slots.ordinal_max = slots.ordinal_max.max(ordinal);
                 slots.unsealed.push(Unsealed {
                     slot,
