@@ -52,6 +52,9 @@ pub enum Menu {
     Whole,
     /// The whole menu, on a machine that forgets to flush folders: a bug planted for the judge.
     ForgottenFolderFlush,
+    /// The whole menu, with flushes that fail in every recovery: a bug planted in what is done then shows
+    /// in one life of thousands otherwise.
+    FailingFlushes,
 }
 
 /// What every life shares.
@@ -135,6 +138,10 @@ pub fn tell<D: Discipline>(seed: u64, menu: Menu) -> Result<Tally, String> {
         let mut plan = new_plan(&mut dice, life, last);
         if menu != Menu::First && !last {
             add_the_rest(&mut more, &mut plan);
+            if menu == Menu::FailingFlushes {
+                fail_flushes(&mut more, &mut plan);
+                plan.faults.misdirected_writes = 0;
+            }
         }
         let limit = if last || dice.below(4) == 0 {
             RunLimit::done()
@@ -299,9 +306,7 @@ fn new_plan(dice: &mut Dice, life: u32, last: bool) -> Plan {
 fn add_the_rest(more: &mut Dice, plan: &mut Plan) {
     // Not both: a recovery that cannot read comes to no flush.
     if more.below(4) == 0 {
-        plan.faults.flush_errors = more.between(2_000, 6_000) as u32;
-        plan.faults.read_errors = 0;
-        plan.faults_in_recovery = true;
+        fail_flushes(more, plan);
     } else if more.below(8) == 0 {
         plan.faults.read_errors = more.between(500, 3_000) as u32;
         plan.faults_in_recovery = true;
@@ -313,6 +318,12 @@ fn add_the_rest(more: &mut Dice, plan: &mut Plan) {
         plan.faults.misdirected_writes = more.between(20, 500) as u32;
         plan.faults_in_recovery = false;
     }
+}
+
+fn fail_flushes(more: &mut Dice, plan: &mut Plan) {
+    plan.faults.flush_errors = more.between(2_000, 6_000) as u32;
+    plan.faults.read_errors = 0;
+    plan.faults_in_recovery = true;
 }
 
 /// Whether lives are to be told to whoever looks for a bug.

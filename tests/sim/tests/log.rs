@@ -111,13 +111,27 @@ fn serving_before_the_recovery_flush_is_caught() {
 }
 
 #[test]
+fn flushes_that_fail_in_every_recovery_lose_nothing() {
+    for seed in 0..1_200 {
+        let told = story::tell::<Sound>(seed, Menu::FailingFlushes);
+        told.unwrap_or_else(|what| panic!("{what}"));
+    }
+}
+
+#[test]
 fn ignoring_a_failed_flush_is_caught() {
-    println!("{}", caught::<planted::IgnoreFlushError>(4_000));
+    println!(
+        "{}",
+        caught_on::<planted::IgnoreFlushError>(4_000, Menu::FailingFlushes)
+    );
 }
 
 #[test]
 fn trying_a_failed_flush_again_is_caught() {
-    println!("{}", caught::<planted::RetryFlush>(4_000));
+    println!(
+        "{}",
+        caught_on::<planted::RetryFlush>(4_000, Menu::FailingFlushes)
+    );
 }
 
 #[test]

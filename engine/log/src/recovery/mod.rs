@@ -45,7 +45,8 @@ use slots::{Found, Slots, Unsealed};
 pub struct RecoveredLog {
     /// The log.
     pub log: LogId,
-    /// It was closed in good order: no epoch needs to rise.
+    /// Nothing in it says that it was not closed in good order: no epoch needs to rise if the catalog
+    /// says the same.
     pub clean: bool,
     /// Where the shards stand that this log knows.
     pub shards: Vec<ShardTip>,
