@@ -10,6 +10,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+/// Of a profile's name in an error, this much.
+const SHOWN_CHARS_MAX: usize = 64;
+
 /// Most keys in one file.
 const KEYS_MAX: usize = 10_000;
 /// Longest access key id (AWS: 128 characters).
@@ -110,7 +113,7 @@ impl KeyRing {
         let mut names = FxHashSet::default();
         for profile in profiles(text)? {
             let wrong = |what| KeyRingError::Profile {
-                profile: profile.name.to_owned(),
+                profile: shown(profile.name),
                 what,
             };
             if !names.insert(profile.name) {
@@ -133,7 +136,7 @@ impl KeyRing {
                     return Err(wrong("has an aws_account_id that is not 12 digits"));
                 }
                 return Err(KeyRingError::OtherAccount {
-                    profile: profile.name.to_owned(),
+                    profile: shown(profile.name),
                     account: other.to_owned(),
                     served: account.to_owned(),
                 });
@@ -170,6 +173,15 @@ impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeyRing({} keys)", self.keys.len())
     }
+}
+
+/// A name as a line of a log can bear it: on one line, and no longer than tells it from others.
+fn shown(name: &str) -> String {
+    let mut shown: String = name.chars().take(SHOWN_CHARS_MAX).collect();
+    if shown.len() < name.len() {
+        shown.push('…');
+    }
+    shown.escape_debug().to_string()
 }
 
 /// Whether it is the number of an account.
@@ -241,6 +253,14 @@ mod tests {
         assert!(!key.has_token(None) && !key.has_token(Some("t=")) && !key.has_token(Some("")));
         assert!(ring.key("akidexample").is_none());
         assert_eq!(format!("{ring:?}"), "KeyRing(2 keys)");
+    }
+
+    #[test]
+    fn a_profile_is_told_on_one_short_line() {
+        let told = refusal(&format!("[\u{1b}{}]\n", "p".repeat(100_000)));
+        assert!(told.len() < 200, "{told}");
+        assert!(told.contains("ppp…\" has no aws_access_key_id"), "{told}");
+        assert!(!told.contains('\u{1b}'), "{told:?}");
     }
 
     #[test]
