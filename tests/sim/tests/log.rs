@@ -46,13 +46,14 @@ fn seeds_that_found_bugs_stay_green() {
 /// taken for its own, numbers of an epoch that another log had already passed, a lost header and first
 /// frame that the mark of the only frame left spoke of.
 /// Beyond two million: a recovery that died after it voided the newest segment, and left a clean stop to
-/// be seen; segments that went elsewhere whole; an idle mark behind a stalled disk.
+/// be seen; segments that went elsewhere whole; an idle mark behind a stalled disk;
+/// a cut segment whose footer was torn, and with it the word that what followed was void.
 #[test]
 fn later_seeds_that_found_bugs_stay_green() {
     for seed in [
         1_000_853, 1_001_571, 1_001_900, 1_017_455, 1_017_947, 1_027_457, 1_043_853, 1_048_141,
         1_053_835, 1_054_582, 1_060_701, 1_066_430, 1_066_594, 1_067_480, 2_022_899, 2_071_538,
-        2_147_884, 2_160_820, 2_281_246,
+        2_147_884, 2_160_820, 2_260_947, 2_281_246,
     ] {
         story::run::<Sound>(seed).unwrap_or_else(|what| panic!("{what}"));
     }

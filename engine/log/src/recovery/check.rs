@@ -444,6 +444,7 @@ impl<R: Reactor> Recovery<'_, R> {
             generation: header.generation,
             header: Some(*header),
             known_end: None,
+            next_generation: 0,
             was_sealed: false,
         };
         let scan = self.scan_bytes(&segment, &bytes);
@@ -489,6 +490,7 @@ impl<R: Reactor> Recovery<'_, R> {
                 generation: sealed.generation,
                 header: found.header,
                 known_end: Some(sealed.trailer.end),
+                next_generation: sealed.trailer.next_generation,
                 was_sealed: true,
             };
             let scan = self.scan_bytes(&segment, &bytes);

@@ -71,6 +71,7 @@ pub(crate) fn judge<D: Discipline>(
     let mut seen_after: Vec<BTreeMap<ShardId, Offset>> = Vec::new();
     let mut incarnation = 0;
     let mut torn = false;
+    let mut least_generation = 0;
     let around = before.iter().zip(behind);
     for ((segment, scan), (before, behind)) in unsealed.iter().zip(scans).zip(around) {
         let base = segment.base(segment_bytes);
@@ -80,7 +81,9 @@ pub(crate) fn judge<D: Discipline>(
             known_mark
         };
         let limit = limit_of(segment, base, segment_bytes, slots);
-        let cut_off = segment.generation < slots.least_generation(segment.ordinal);
+        let sealed_before = slots.least_generation(segment.ordinal);
+        let cut_off = segment.generation < sealed_before.max(least_generation);
+        least_generation = least_generation.max(segment.next_generation);
         if torn || cut_off || limit.is_some_and(|l| l <= base) {
             judged.dropped_frames += scan.frames.len();
             judged
@@ -205,7 +208,8 @@ fn durable_mark(unsealed: &[Unsealed], scans: &[Scan], slots: &Slots) -> Positio
         .unwrap_or_default()
 }
 
-/// Where a segment is known to end: by its trailer, or by the header of the next one.
+/// Where a segment is known to end: by its trailer, or by the header of the next one, which may be
+/// older than a fault that ended the segment before that.
 fn limit_of(
     segment: &Unsealed,
     base: Position,
@@ -220,9 +224,8 @@ fn limit_of(
     // Behind this segment's last byte: it speaks of one that was given up and is not looked at.
     let by_next = by_next.filter(|end| end.0 <= base.0 + segment_bytes);
     // The next segment's header speaks of its direct predecessor; one in between is void.
-    by_next
-        .map(|end| if end < base { base } else { end })
-        .or(segment.known_end)
+    let by_next = by_next.map(|end| if end < base { base } else { end });
+    segment.known_end.or(by_next)
 }
 
 /// A later segment's start table tells where shards stood: a gap before it is closed for those.

@@ -49,6 +49,9 @@ pub(crate) struct Unsealed {
     pub(crate) header: Option<SegmentHeader>,
     /// Where it is known to end, from its own trailer.
     pub(crate) known_end: Option<Position>,
+    /// The least generation that may follow it, from its own trailer: it was cut, and what came after
+    /// is void. 0 if it was not, or has no trailer.
+    pub(crate) next_generation: u64,
     /// The catalog has it as sealed: all of it was durable once, and nothing of it can be torn.
     pub(crate) was_sealed: bool,
 }
@@ -119,6 +122,7 @@ impl Slots {
             generation,
             header: found.header,
             known_end: Some(found.segment.trailer.end),
+            next_generation: found.segment.trailer.next_generation,
             was_sealed: true,
         });
         self.unsealed.sort_by_key(|u| u.ordinal);
@@ -379,6 +383,7 @@ impl<R: Reactor> Recovery<'_, R> {
                         generation: header.generation,
                         header: Some(header),
                         known_end: None,
+                        next_generation: 0,
                         was_sealed: counts,
                     }),
                 }
@@ -498,6 +503,7 @@ impl<R: Reactor> Recovery<'_, R> {
                     generation,
                     header: None,
                     known_end: None,
+                    next_generation: 0,
                     was_sealed: ledger.segments.contains(&generation),
                 });
             }
