@@ -80,7 +80,7 @@ impl Repairing {
         let stdout = self.child.stdout.as_mut().expect("stdout is piped");
         stdout.read_to_end(&mut rest).expect("a pipe can be read");
         let status = self.child.wait().expect("it is our child");
-        assert!(is_over(status.code()), "the repair ended with {status}");
+        assert!(status.success(), "the repair ended with {status}");
     }
 
     fn undisturbed(mut self) -> Pace {
@@ -96,16 +96,11 @@ impl Repairing {
         let status = self.child.wait().expect("it is our child");
         let code = status.code();
         assert!(
-            code.is_none() || is_over(code),
+            code.is_none() || status.success(),
             "the repair ended with {status}"
         );
         code.is_none()
     }
-}
-
-/// With what is about shards and what is about the log in one command, each is told to be the other's.
-fn is_over(code: Option<i32>) -> bool {
-    matches!(code, Some(0 | 5))
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -76,7 +76,9 @@ pub fn plan_repair(path: &Path, targets: &[RepairTarget]) -> Result<RepairPlan, 
             RepairTarget::Log(log) => proposal.give_up_log(*log)?,
         }
     }
-    let Proposal { rows, left, .. } = proposal;
+    let Proposal { rows, mut left, .. } = proposal;
+    // What one target leaves, another may be about.
+    left.retain(|(damage, _)| !rows.settle(damage));
     let streams: BTreeMap<StreamId, &Stream> = looked.streams.iter().map(|s| (s.id, s)).collect();
     Ok(RepairPlan {
         gives_up: told(&rows, &streams),
@@ -339,6 +341,30 @@ impl GivenUpRows {
         }
         if !new.least_next.is_empty() {
             known.least_next = new.least_next;
+        }
+    }
+
+    /// Whether nothing of this damage is left when these rows are given up.
+    fn settle(&self, damage: &CheckedDamage) -> bool {
+        match damage.kind {
+            DamageKind::Records => {
+                let mut lost = damage.lost.iter().filter(|lost| lost.stream.is_some());
+                lost.all(|lost| self.covers(lost.shard, lost.from, lost.until))
+            }
+            DamageKind::Segment | DamageKind::Footer => {
+                let mut rows = self.segments.iter().filter(|row| {
+                    Some(row.log.0) == damage.log && Some(row.generation) == damage.generation
+                });
+                rows.any(|row| match row.fate {
+                    Fate::SetAside => true,
+                    Fate::MadeAnew => damage.kind == DamageKind::Footer,
+                    Fate::Kept => false,
+                })
+            }
+            DamageKind::Foreign
+            | DamageKind::Harmless
+            | DamageKind::Passing
+            | DamageKind::Contradiction => false,
         }
     }
 

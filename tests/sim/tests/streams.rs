@@ -34,7 +34,7 @@ fn streams_keep_what_they_promise() {
 fn seeds_that_found_bugs_stay_green() {
     for seed in [
         4, 12, 20, 32, 43, 97, 124, 1_002_147, 1_005_622, 1_020_344, 1_022_929, 1_026_549,
-        1_041_525, 1_058_286, 2_013_669, 2_021_837, 2_030_836,
+        1_041_525, 1_058_286, 2_013_669, 2_021_837, 2_030_836, 2_096_727,
     ] {
         streams::run(seed).unwrap_or_else(|what| panic!("{what}"));
     }
