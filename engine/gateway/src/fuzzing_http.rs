@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use weir_reactor::sim::{RunLimit, Sim, SimOptions, SimReactor, SimSocket};
 use weir_reactor::{Reactor, Socket, Spares};
 
-use crate::http::{AnswerBody, Ceiling, LeasedBody, collect, discard, serve};
+use crate::http::{AnswerBody, Ceiling, Hall, LeasedBody, collect, discard, serve};
 
 const CEILING_BYTES: usize = 1 << 20;
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -68,7 +68,8 @@ fn talk(seed: u64, bytes: &[u8], piece: usize) -> Vec<u8> {
         };
         let receive = receive_all(&client, Rc::clone(&answers));
         let service = |request| answer(request, reactor.clone(), Rc::clone(&ceiling));
-        let serve = serve(server, reactor.clone(), service, pending());
+        let hall = Hall::new(reactor.clone());
+        let serve = serve(server, &hall, service, pending());
         join(serve, join(send, receive)).await;
         // Requests of HTTP/2 are tasks of their own: each learns in a turn of its own that the
         // connection is over, and none waits for a time.

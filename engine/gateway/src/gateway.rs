@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use ::http::{Method, Request, Response, StatusCode};
+use ::http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::{Body as _, Incoming};
 use weir_reactor::{Lent, Reactor, Socket};
 use weir_stream::Engine;
@@ -21,8 +21,8 @@ use crate::document::Value;
 use crate::encoding::Encoding;
 use crate::error::{ErrorKind, ServiceError};
 use crate::http::{
-    AnswerBody, BODY_BYTES_MAX, Ceiling, CollectError, Lease, LeasedBody, Tls, collect, discard,
-    serve, serve_tls,
+    AnswerBody, BODY_BYTES_MAX, Ceiling, CollectError, Hall, Lease, LeasedBody, Tls, collect,
+    discard, serve, serve_tls,
 };
 use crate::identity::{Authentication, Gatekeeper, Identity};
 use crate::member::Members;
@@ -34,6 +34,9 @@ use crate::sigv4::KeyRing;
 
 /// Longest body that is read of a request whose credentials do not do.
 const STRANGERS_BYTES_MAX: usize = 64 * 1024;
+/// Longest path and query in bytes. Calls are made to `/`; only presigned ones carry more, of which
+/// a session token is the most.
+const URI_BYTES_MAX: usize = 8 * 1024;
 const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 const PLAIN_JSON: &str = "application/json";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -90,6 +93,7 @@ impl<R: Reactor> Clone for Gateway<R> {
 
 struct Shared<R: Reactor> {
     engine: Engine<R>,
+    hall: Hall<R>,
     gatekeeper: Gatekeeper,
     seal: Seal,
     ids: Ids,
@@ -115,6 +119,7 @@ impl<R: Reactor> Gateway<R> {
             shared: Rc::new(Shared {
                 ceiling: Ceiling::new(settings.body_bytes_max.max(LEAST), engine.spares().clone()),
                 budget: ReadBudget::new(settings.record_bytes_max.max(RECORDS_LEAST)),
+                hall: Hall::new(engine.reactor().clone()),
                 engine,
                 gatekeeper: Gatekeeper::new(settings.authentication, default),
                 seal,
@@ -137,16 +142,14 @@ impl<R: Reactor> Gateway<R> {
     /// Serves one connection until it ends. When `stop` completes, the request in flight is still
     /// answered and the connection closed.
     pub async fn serve<S: Socket>(&self, socket: S, stop: impl Future<Output = ()>) {
-        let reactor = self.shared.engine.reactor().clone();
         let service = |request| self.shared.clone().answer(request);
-        serve(socket, reactor, service, stop).await;
+        serve(socket, &self.shared.hall, service, stop).await;
     }
 
     /// As [`Gateway::serve`], behind TLS.
     pub async fn serve_tls<S: Socket>(&self, socket: S, tls: &Tls, stop: impl Future<Output = ()>) {
-        let reactor = self.shared.engine.reactor().clone();
         let service = |request| self.shared.clone().answer(request);
-        serve_tls(socket, tls, reactor, service, stop).await;
+        serve_tls(socket, tls, &self.shared.hall, service, stop).await;
     }
 }
 
@@ -212,6 +215,10 @@ impl Answer {
 impl<R: Reactor> Shared<R> {
     async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
         let (head, mut body) = request.into_parts();
+        if path_bytes(&head.uri) > URI_BYTES_MAX {
+            refuse_body(&head, body, self.engine.reactor()).await;
+            return self.dress(Answer::bare(StatusCode::URI_TOO_LONG, "").closing(), false);
+        }
         let origin = head.headers.contains_key(header::ORIGIN);
         let preflight = origin && head.method == Method::OPTIONS;
         let answer = if preflight {
@@ -233,10 +240,7 @@ impl<R: Reactor> Shared<R> {
             match collect(&mut body, bytes_max, reactor, &self.ceiling).await {
                 Ok((body, lease)) => self.answer_post(&head, body, lease).await,
                 Err(error) => {
-                    // A client that waits for a 100 has not begun to send.
-                    if !head.headers.contains_key(header::EXPECT) {
-                        discard(body, self.engine.reactor()).await;
-                    }
+                    refuse_body(&head, body, reactor).await;
                     let encoding = Encoding::of_content_type(content_type(&head.headers));
                     let encoding = encoding.unwrap_or(Encoding::Json);
                     match refusal.filter(|_| error == CollectError::TooLong) {
@@ -389,6 +393,17 @@ fn finish(operation: Operation, encoding: Encoding, result: Result<Reply, Servic
 fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> &'h str {
     let value = headers.get(name).and_then(|v| v.to_str().ok());
     value.unwrap_or_default()
+}
+
+fn path_bytes(uri: &Uri) -> usize {
+    uri.path_and_query().map_or(0, |path| path.as_str().len())
+}
+
+/// Takes what a refused request still sends. A client that waits for a 100 has not begun to.
+async fn refuse_body<R: Reactor>(head: &::http::request::Parts, body: Incoming, reactor: &R) {
+    if !head.headers.contains_key(header::EXPECT) {
+        discard(body, reactor).await;
+    }
 }
 
 /// The content type, without its parameters.

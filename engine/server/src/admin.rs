@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use weir_gateway::http::serve;
+use weir_gateway::http::{Hall, serve};
 use weir_reactor::{CoreReactor, Mailbox, Socket, oneshot};
 use weir_stream::{CoreCounters, Engine, LogState};
 
@@ -28,6 +28,7 @@ pub(crate) struct Admin {
     cores: Vec<Mailbox<CoreLetter>>,
     visitors: Rc<Visitors>,
     refusals: Refusals,
+    hall: Rc<Hall<CoreReactor>>,
 }
 
 impl Admin {
@@ -38,6 +39,7 @@ impl Admin {
         refusals: Refusals,
     ) -> Self {
         Self {
+            hall: Rc::new(Hall::new(engine.reactor().clone())),
             engine,
             cores,
             visitors,
@@ -51,8 +53,7 @@ impl Admin {
             let admin = self.clone();
             async move { admin.answer(&request).await }
         };
-        let reactor = self.engine.reactor().clone();
-        serve(socket, reactor, service, stop).await;
+        serve(socket, &self.hall, service, stop).await;
     }
 
     async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {

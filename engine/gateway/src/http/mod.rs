@@ -7,6 +7,7 @@ mod body;
 mod connection_io;
 mod dozing;
 mod frame_watch;
+mod hall;
 mod lease;
 mod outgoing;
 mod pulse;
@@ -19,6 +20,7 @@ pub use body::{AnswerBody, LeasedBody};
 pub(crate) use body::{
     BODY_BYTES_MAX, Ceiling, CollectError, EventBody, collect, discard, leased, permitted,
 };
+pub use hall::Hall;
 pub(crate) use lease::Lease;
 pub use serve::{serve, serve_tls};
 pub use tls::{SelfSigned, Tls, TlsError};

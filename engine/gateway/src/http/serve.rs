@@ -2,7 +2,6 @@
 //!
 //! Owns: the choice of the protocol, its bounds, the graceful end. Never: what requests mean.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -23,6 +22,7 @@ use weir_reactor::{Reactor, Socket};
 
 use super::connection_io::{ConnectionIo, Spoken, Stream};
 use super::dozing::Dozing;
+use super::hall::{Awake, Hall};
 use super::outgoing::Outgoing;
 use super::pulse::{Overdue, Pulse};
 use super::socket_io::SocketIo;
@@ -47,9 +47,6 @@ const RESETS_UNSEEN_MAX: usize = 64;
 const RESETS_OURS_MAX: usize = 256;
 /// A TLS handshake must be done this long after the connection began.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// Connections of HTTP/1.1 that wait for their next request with hyper at hand, on one core. Beyond
-/// these, hyper is let go of after each request and built anew for the next.
-const AWAKE_IDLE_MAX: usize = 128;
 /// How long a client may take to leave after it was told to.
 const LEAVE_MAX: Duration = Duration::from_secs(10);
 
@@ -60,7 +57,7 @@ const LEAVE_MAX: Duration = Duration::from_secs(10);
 /// A request's body is not bounded here: `service` reads it and decides.
 pub async fn serve<R, S, B, F>(
     socket: S,
-    reactor: R,
+    hall: &Hall<R>,
     service: impl Fn(Request<Incoming>) -> F,
     stop: impl Future<Output = ()>,
 ) where
@@ -69,9 +66,9 @@ pub async fn serve<R, S, B, F>(
     B: Body<Data = Bytes, Error = Infallible> + Unpin + 'static,
     F: Future<Output = Response<B>> + 'static,
 {
-    let pulse = Rc::new(Pulse::new(reactor));
+    let pulse = Rc::new(Pulse::new(hall.reactor().clone()));
     let stream = Stream::Plain(SocketIo::new(socket, pulse.clone()));
-    serve_stream(stream, pulse, service, pin!(stop)).await;
+    serve_stream(stream, hall, pulse, service, pin!(stop)).await;
 }
 
 /// As [`serve`], behind TLS. What the client speaks is seen by what it says, whatever was
@@ -79,7 +76,7 @@ pub async fn serve<R, S, B, F>(
 pub async fn serve_tls<R, S, B, F>(
     socket: S,
     tls: &Tls,
-    reactor: R,
+    hall: &Hall<R>,
     service: impl Fn(Request<Incoming>) -> F,
     stop: impl Future<Output = ()>,
 ) where
@@ -88,7 +85,7 @@ pub async fn serve_tls<R, S, B, F>(
     B: Body<Data = Bytes, Error = Infallible> + Unpin + 'static,
     F: Future<Output = Response<B>> + 'static,
 {
-    let pulse = Rc::new(Pulse::new(reactor.clone()));
+    let pulse = Rc::new(Pulse::new(hall.reactor().clone()));
     let mut stop = pin!(stop);
     let Ok(stream) = TlsStream::new(SocketIo::new(socket, pulse.clone()), tls) else {
         return;
@@ -96,7 +93,7 @@ pub async fn serve_tls<R, S, B, F>(
     let mut stream = Box::new(stream);
     let greeted = {
         let handshake = poll_fn(|context| stream.poll_handshake(context));
-        let late = pin!(reactor.sleep(HANDSHAKE_MAX));
+        let late = pin!(pulse.sleep(HANDSHAKE_MAX));
         let given_up = select(late, stop.as_mut());
         match select(handshake, given_up).await {
             Either::Left((greeted, _)) => greeted,
@@ -107,11 +104,12 @@ pub async fn serve_tls<R, S, B, F>(
         tracing::debug!(%error, "a handshake failed");
         return stream.shutdown();
     }
-    serve_stream(Stream::Tls(stream), pulse, service, stop).await;
+    serve_stream(Stream::Tls(stream), hall, pulse, service, stop).await;
 }
 
 async fn serve_stream<R, S, B, F>(
     stream: Stream<S, R>,
+    hall: &Hall<R>,
     pulse: Rc<Pulse<R>>,
     service: impl Fn(Request<Incoming>) -> F,
     mut stop: Pin<&mut impl Future<Output = ()>>,
@@ -131,7 +129,7 @@ async fn serve_stream<R, S, B, F>(
         }
     };
     match spoken {
-        Spoken::Http1 => serve_http1(&io, &pulse, service, stop).await,
+        Spoken::Http1 => serve_http1(&io, hall, &pulse, service, stop).await,
         Spoken::Http2 => Box::pin(serve_http2(&io, &pulse, service, stop)).await,
     }
     io.shutdown();
@@ -141,6 +139,7 @@ async fn serve_stream<R, S, B, F>(
 /// is ten times what the connection needs to wait.
 async fn serve_http1<R, S, B, F>(
     io: &ConnectionIo<S, R>,
+    hall: &Hall<R>,
     pulse: &Rc<Pulse<R>>,
     service: impl Fn(Request<Incoming>) -> F,
     mut stop: Pin<&mut impl Future<Output = ()>>,
@@ -151,7 +150,7 @@ async fn serve_http1<R, S, B, F>(
     F: Future<Output = Response<B>>,
 {
     loop {
-        let awake = serve_awake(io, pulse, &service, stop.as_mut());
+        let awake = serve_awake(io, hall, pulse, &service, stop.as_mut());
         // A box, so that who sleeps has no room for it.
         if Box::pin(awake).await == Left::Ended {
             return;
@@ -168,6 +167,7 @@ async fn serve_http1<R, S, B, F>(
 /// Serves HTTP/1.1 until the connection ends or has nothing to do.
 async fn serve_awake<R, S, B, F>(
     io: &ConnectionIo<S, R>,
+    hall: &Hall<R>,
     pulse: &Rc<Pulse<R>>,
     service: impl Fn(Request<Incoming>) -> F,
     stop: Pin<&mut impl Future<Output = ()>>,
@@ -201,15 +201,9 @@ where
         .max_buf_size(INPUT_BYTES_MAX)
         .serve_connection(io.clone(), service);
     let end = |connection: Pin<&mut _>| http1::Connection::graceful_shutdown(connection);
-    let left = drive(
-        Pin::new(&mut connection),
-        end,
-        io,
-        pulse,
-        stop,
-        Spoken::Http1,
-    )
-    .await;
+    let awake = hall.wake();
+    let connected = Pin::new(&mut connection);
+    let left = drive(connected, end, io, pulse, stop, Some(&awake)).await;
     if left == Left::Asleep {
         io.take_back(connection.into_parts().read_buf);
     }
@@ -247,7 +241,7 @@ async fn serve_http2<R, S, B, F>(
         .max_local_error_reset_streams(RESETS_OURS_MAX)
         .serve_connection(io.clone(), service);
     let end = |connection: Pin<&mut _>| http2::Connection::graceful_shutdown(connection);
-    drive(pin!(connection), end, io, pulse, stop, Spoken::Http2).await;
+    drive(pin!(connection), end, io, pulse, stop, None).await;
 }
 
 /// How hyper was left.
@@ -259,40 +253,17 @@ enum Left {
     Asleep,
 }
 
-/// Connections of HTTP/1.1 that hyper serves on this core; dropped when it does no more.
-struct Awake;
-
-thread_local! {
-    static AWAKE: Cell<usize> = const { Cell::new(0) };
-}
-
-impl Awake {
-    fn begin() -> Self {
-        AWAKE.set(AWAKE.get() + 1);
-        Self
-    }
-
-    fn are_many() -> bool {
-        AWAKE.get() > AWAKE_IDLE_MAX
-    }
-}
-
-impl Drop for Awake {
-    fn drop(&mut self) {
-        AWAKE.set(AWAKE.get() - 1);
-    }
-}
-
-/// Runs hyper's connection to its end, ours or the client's, or until it has nothing to do.
+/// Runs hyper's connection to its end, ours or the client's, or one of HTTP/1.1, which is `awake`,
+/// until it has nothing to do.
 async fn drive<R: Reactor, S: Socket, C: Future>(
     mut connection: Pin<&mut C>,
     end: impl Fn(Pin<&mut C>),
     io: &ConnectionIo<S, R>,
     pulse: &Pulse<R>,
     stop: Pin<&mut impl Future<Output = ()>>,
-    spoken: Spoken,
+    awake: Option<&Awake<'_>>,
 ) -> Left {
-    let _awake = (spoken == Spoken::Http1).then(Awake::begin);
+    let is_http1 = awake.is_some();
     let mut stop = pin!(Dozing::new(stop));
     let overdue = pin!(pulse.overdue());
     let mut overdue = pin!(Dozing::new(overdue));
@@ -310,7 +281,7 @@ async fn drive<R: Reactor, S: Socket, C: Future>(
             }
         } else if let Poll::Ready(why) = overdue.as_mut().poll(context) {
             // Only HTTP/2 can say so before it closes: then no request is lost.
-            if why == Overdue::Stuck || spoken == Spoken::Http1 {
+            if why == Overdue::Stuck || is_http1 {
                 return Poll::Ready(Left::Ended);
             }
             leaving = true;
@@ -319,7 +290,7 @@ async fn drive<R: Reactor, S: Socket, C: Future>(
         }
         // hyper does not look at the input while an answer is under way; an answer without an end
         // would outlive its client.
-        if spoken == Spoken::Http1 && pulse.is_streaming() && io.poll_gone(context).is_ready() {
+        if is_http1 && pulse.is_streaming() && io.poll_gone(context).is_ready() {
             return Poll::Ready(Left::Ended);
         }
         // A client that breaks the protocol or the connection concerns nobody else: hyper answered
@@ -327,9 +298,9 @@ async fn drive<R: Reactor, S: Socket, C: Future>(
         if connection.as_mut().poll(context).is_ready() {
             return Poll::Ready(Left::Ended);
         }
-        let can_sleep = spoken == Spoken::Http1 && !stopping && io.is_flushed();
+        let can_sleep = is_http1 && !stopping && io.is_flushed();
         let at_rest = pulse.at_rest_after().filter(|_| can_sleep);
-        if at_rest.is_some() && Awake::are_many() {
+        if at_rest.is_some() && awake.is_some_and(Awake::are_many) {
             if at_rest == was_at_rest {
                 return Poll::Ready(Left::Asleep);
             }

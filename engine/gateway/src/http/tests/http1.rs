@@ -12,7 +12,7 @@ use weir_reactor::{Reactor, Socket, Spares};
 use super::service::{receive_all, serve_one};
 use crate::http::body::BODY_BYTES_MAX;
 use crate::http::serve::{HEAD_BYTES_MAX, serve};
-use crate::http::{Ceiling, LeasedBody};
+use crate::http::{Ceiling, Hall, LeasedBody};
 
 /// Sends `bytes`, then nothing more, and returns all that was answered.
 fn exchange(seed: u64, bytes: Vec<u8>) -> String {
@@ -187,7 +187,7 @@ fn a_client_that_takes_nothing_is_given_up() {
             .send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
             .await
             .unwrap();
-        serve(server, reactor.clone(), service, pending()).await;
+        serve(server, &Hall::new(reactor.clone()), service, pending()).await;
         assert_eq!(ceiling.held_bytes(), 0, "all bytes were given back");
         drop(client);
     };

@@ -16,7 +16,7 @@ use weir_reactor::sim::{SimReactor, SimSocket};
 use weir_reactor::{Reactor, Socket, Spares};
 
 use crate::http::{
-    AnswerBody, BODY_BYTES_MAX, Ceiling, LeasedBody, Tls, collect, discard, serve, serve_tls,
+    AnswerBody, BODY_BYTES_MAX, Ceiling, Hall, LeasedBody, Tls, collect, discard, serve, serve_tls,
 };
 
 const CEILING_BYTES: usize = 64 * 1024 * 1024;
@@ -122,7 +122,7 @@ pub(super) async fn serve_seen(
     let ceiling = Ceiling::new(CEILING_BYTES, Spares::default());
     seen.ceiling.replace(Some(ceiling.clone()));
     let service = |request| answer(request, reactor.clone(), ceiling.clone(), seen.clone());
-    serve(socket, reactor.clone(), service, stop).await;
+    serve(socket, &Hall::new(reactor.clone()), service, stop).await;
     look(&reactor, &ceiling, &seen).await;
 }
 
@@ -137,7 +137,7 @@ pub(super) async fn serve_seen_tls(
     let ceiling = Ceiling::new(CEILING_BYTES, Spares::default());
     seen.ceiling.replace(Some(ceiling.clone()));
     let service = |request| answer(request, reactor.clone(), ceiling.clone(), seen.clone());
-    serve_tls(socket, tls, reactor.clone(), service, stop).await;
+    serve_tls(socket, tls, &Hall::new(reactor.clone()), service, stop).await;
     look(&reactor, &ceiling, &seen).await;
 }
 
