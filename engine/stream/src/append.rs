@@ -57,6 +57,7 @@ impl<R: Reactor> Engine<R> {
 
         let batch = BatchView::decode(bytes)?;
         batch.check_records(record_bytes_max)?;
+        self.follow_expiry();
         let appended = self.log().append(&batch).map_err(AppendError::from)?;
 
         let (records, weight) = (u64::from(header.records.0), header.weight());

@@ -201,18 +201,23 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
     })
 }
 
-/// The expiry clock's account. A new folder's is noted before anything is stored: a first life that
-/// leaves none would let the next one begin with whatever the wall clock says then.
+/// The expiry clock's account, noted before anything is stored. A first life that left none would let the
+/// next one begin with whatever the wall clock says then; and a wall clock that is right again is not to
+/// wait for a later note, for what is stamped meanwhile.
 fn expiry_of<R: Reactor, D: BlockingDisk>(
     reactor: &R,
     catalog: &Catalog<D>,
     noted: Option<ExpiryAccount>,
 ) -> Result<ExpiryAccount, CatalogError> {
-    if let Some(account) = noted {
-        return Ok(account);
-    }
-    let wall = Timestamp::from_millis(reactor.wall_ms());
-    let account = ExpiryClock::new(wall, reactor.monotonic()).account();
+    let (wall, now) = (
+        Timestamp::from_millis(reactor.wall_ms()),
+        reactor.monotonic(),
+    );
+    let first = || ExpiryClock::first_account(wall, now);
+    let mut clock = ExpiryClock::resume(noted.unwrap_or_else(first), now);
+    // How long records are kept is not known yet: a clock that jumped stays behind.
+    clock.tick(wall, now, u64::MAX);
+    let account = clock.account();
     catalog.put_expiry(&account)?;
     Ok(account)
 }

@@ -1,10 +1,11 @@
 //! One core's engine: what it knows, and the doors that need no module of their own.
 //!
-//! Owns: the published snapshot, the expiry clock's tick, and by its parts this core's shards, their
-//! quotas and what is counted. Never: bytes of batches ([`crate::append`], [`crate::read`]), another
+//! Owns: the published snapshot, and by its parts this core's shards, their quotas, what is counted, and
+//! the expiry clock's tick. Never: bytes of batches ([`crate::append`], [`crate::read`]), another
 //! core's shards.
 
 mod counted;
+mod expiry;
 mod held;
 mod homed;
 
@@ -16,7 +17,6 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use weir_log::{Event, Log};
-use weir_protocol::limits::RETENTION_MS_MIN;
 use weir_protocol::model::{ShardId, Timestamp};
 use weir_reactor::Mailbox;
 use weir_reactor::{Lane, Monotonic, Reactor, Spares};
@@ -36,8 +36,6 @@ use crate::subscription::register::{Register, Ticket};
 const TICK: Duration = Duration::from_secs(1);
 /// Buffers that nobody needed for so many ticks are freed.
 const TICKS_PER_LOOK_AT_SPARES: u32 = 10;
-/// How many ticks the catalog's note of the expiry clock may be old.
-const TICKS_PER_NOTE: u32 = 10;
 
 /// One core's engine. A clone is the same engine.
 pub struct Engine<R: Reactor> {
@@ -59,8 +57,11 @@ struct Inner<R: Reactor> {
     counted: RefCell<Counted>,
     /// Shards that stood still were let go.
     released: Event,
-    expiry: RefCell<ExpiryClock>,
+    /// What the expiry clock shows here.
+    expiry: Cell<Timestamp>,
     noted: NotedExpiry,
+    /// Where it stands before that is durable; only the first core goes by it.
+    clock: RefCell<ExpiryClock>,
     /// Bytes of batches held for callers that wait.
     held_bytes: Cell<usize>,
     held_bytes_max: usize,
@@ -119,13 +120,7 @@ impl<R: Reactor> Engine<R> {
             core,
             text: error.to_string(),
         })?;
-        let now = reactor.monotonic();
-        let mut expiry = ExpiryClock::resume(seed.expiry, now);
-        // Before the first append: nothing is stamped with a time that has expired. How long records
-        // are kept is not known yet: a clock that jumped stays behind.
-        let wall = Timestamp::from_millis(reactor.wall_ms());
-        log.expire(expiry.tick(wall, now, u64::MAX));
-        log.stamp_from(seed.noted.ahead_ms());
+        let clock = ExpiryClock::resume(seed.expiry, reactor.monotonic());
         let inner = Inner {
             log,
             core,
@@ -137,8 +132,9 @@ impl<R: Reactor> Engine<R> {
             homed: RefCell::default(),
             counted: RefCell::default(),
             released: Event::default(),
-            expiry: RefCell::new(expiry),
+            expiry: Cell::new(Timestamp::from_millis(seed.expiry.effective_ms)),
             noted: seed.noted,
+            clock: RefCell::new(clock),
             held_bytes: Cell::new(0),
             held_bytes_max: seed.held_bytes_max,
             spares: Spares::new(seed.spare_bytes_max),
@@ -165,6 +161,8 @@ impl<R: Reactor> Engine<R> {
         };
         engine.home_new(&seed.streams);
         engine.show(seed.streams);
+        // Before the first append: nothing is stamped with a time that has expired.
+        engine.tick(1);
         if !engine.begin(seed.requests, seed.publications).await {
             return Err(StartError {
                 core,
@@ -199,49 +197,16 @@ impl<R: Reactor> Engine<R> {
         self.inner.reactor.spawn(Lane::Background, async move {
             let mut ticks = 0_u32;
             while !engine.is_stopping() {
-                let expiry = engine.tick();
-                engine.inner.log.expire(expiry);
-                engine.inner.log.stamp_from(engine.inner.noted.ahead_ms());
+                engine.tick(ticks);
                 let now = engine.monotonic();
                 engine.with_subscriptions(|all| all.sweep(now));
                 if ticks.is_multiple_of(TICKS_PER_LOOK_AT_SPARES) {
                     engine.spares().let_go_of_unused();
                 }
-                if ticks.is_multiple_of(TICKS_PER_NOTE) {
-                    engine.note_expiry();
-                }
                 ticks = ticks.wrapping_add(1);
                 engine.inner.reactor.sleep(TICK).await;
             }
         });
-    }
-
-    /// What the expiry clock showed last.
-    pub(crate) fn expiry(&self) -> Timestamp {
-        Timestamp::from_millis(self.inner.expiry.borrow().account().effective_ms)
-    }
-
-    /// Moves the expiry clock.
-    fn tick(&self) -> Timestamp {
-        let streams = self.inner.published.borrow();
-        let longest_ms = streams.all().map(|stream| stream.retention_ms).max();
-        let longest_ms = longest_ms.unwrap_or(RETENTION_MS_MIN);
-        self.inner
-            .expiry
-            .borrow_mut()
-            .tick(self.wall(), self.monotonic(), longest_ms)
-    }
-
-    /// Has the catalog note the expiry clock; all cores' clocks agree, so one core does. A note
-    /// that finds no room is made up for by the next.
-    fn note_expiry(&self) {
-        if self.core() == 0 {
-            let account = self.inner.expiry.borrow().account();
-            self.inner
-                .control
-                .send(ControlRequest::Expiry { account })
-                .ok();
-        }
     }
 
     /// Ends the subscriptions to this core's shards, and grants no more: the server is about to
@@ -258,8 +223,7 @@ impl<R: Reactor> Engine<R> {
         self.end_subscriptions();
         self.inner.news.notify();
         self.wake_released();
-        self.tick();
-        self.note_expiry();
+        self.tick(0);
         self.inner.log.close().await;
         self.leave().await;
     }

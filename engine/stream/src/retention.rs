@@ -8,9 +8,15 @@
 //! back. After the wall clock jumped ahead it stays behind until every record that arrived before
 //! the jump has had its full time; then it catches up, since what arrived after the jump carries
 //! the new time.
+//!
+//! That last clause is made true, not hoped for: the wall clock may go back for a moment that no
+//! tick sees, on one core and not on another, or in the seconds before a crash. So one clock drafts
+//! for all cores, each shows only what is durable of it, and as long as the durable account may
+//! catch up, every core stamps with no earlier time than it may catch up to ([`NotedExpiry`]). The
+//! wait counts only while that is so.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use weir_protocol::model::Timestamp;
@@ -20,64 +26,104 @@ use weir_reactor::Monotonic;
 /// clock may stay behind by less for ever; it never makes up for it, or many small steps would add
 /// up to a jump.
 const JUMP_MS: u64 = 5_000;
+/// What of a draft differs by more from what was sent to be noted is not kept for the next round.
+const NEWS_MS: i64 = 1_000;
 
 /// What of the expiry clock outlives a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ExpiryAccount {
     /// The expiry clock, in milliseconds since 1970.
     pub(crate) effective_ms: u64,
-    /// Milliseconds that passed since the wall clock last jumped ahead.
+    /// Milliseconds that passed since the wall clock last jumped ahead, and stamps followed. 0 also
+    /// says that they may not have followed yet.
     pub(crate) since_jump_ms: u64,
-    /// How far it was behind the wall clock then.
+    /// By how much it may catch up.
     pub(crate) behind_ms: u64,
     /// The monotonic clock when this was written, in nanoseconds.
     pub(crate) monotonic_ns: u64,
 }
 
-/// The newest account that is durable, for all cores to see. A clock that goes on from it may have
-/// moved by all the time that passed since; nothing is stamped with an earlier time than that, or a
-/// record would seem older than it is.
+/// The newest account that is durable, for all cores to see: what their clocks show, and what
+/// nothing is stamped before.
 #[derive(Debug, Clone)]
-pub(crate) struct NotedExpiry(Arc<AtomicI64>);
+pub(crate) struct NotedExpiry(Arc<Noted>);
+
+#[derive(Debug)]
+struct Noted {
+    /// How far the clock is ahead of the monotonic one, in milliseconds.
+    shows: AtomicI64,
+    /// How far it is once it has caught up.
+    reaches: AtomicI64,
+    /// When the account was written, by which it is known.
+    at: AtomicU64,
+}
 
 impl NotedExpiry {
     pub(crate) fn new(account: &ExpiryAccount, now: Monotonic) -> Self {
-        let noted = Self(Arc::default());
-        let stood = account.stood(now);
-        noted.put(account.effective_ms, stood);
-        noted
+        let account = account.by_the_clock_of(now);
+        Self(Arc::new(Noted {
+            shows: AtomicI64::new(account.shows()),
+            reaches: AtomicI64::new(account.reaches()),
+            at: AtomicU64::new(account.monotonic_ns),
+        }))
     }
 
     /// `account` is durable.
     pub(crate) fn note(&self, account: &ExpiryAccount) {
-        self.put(account.effective_ms, account.monotonic_ns);
+        // Whoever sees the clock catch up sees what stamps have to be by then.
+        self.0.reaches.store(account.reaches(), Ordering::SeqCst);
+        self.0.shows.store(account.shows(), Ordering::SeqCst);
+        self.0.at.store(account.monotonic_ns, Ordering::SeqCst);
     }
 
-    fn put(&self, effective_ms: u64, monotonic_ns: u64) {
-        let ahead = effective_ms.cast_signed() - (monotonic_ns / 1_000_000).cast_signed();
-        self.0.store(ahead, Ordering::Relaxed);
+    /// What the clock shows.
+    pub(crate) fn shown(&self, wall: Timestamp, now: Monotonic) -> Timestamp {
+        let passed = self.0.shows.load(Ordering::SeqCst);
+        let passed = passed.saturating_add_unsigned(now.0 / 1_000_000);
+        Timestamp::from_millis(passed.max(0).cast_unsigned()).min(wall)
     }
 
-    /// How far a clock that goes on from the account may be ahead of the monotonic one, in
-    /// milliseconds.
+    /// How far stamps are ahead of the monotonic clock at least, in milliseconds: a clock that goes
+    /// on from the account may have moved by all the time that passed since, and may have caught up.
     pub(crate) fn ahead_ms(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.reaches.load(Ordering::SeqCst)
     }
 }
 
 impl ExpiryAccount {
-    /// Where the monotonic clock stood when this was written, by the clock of this start of the
-    /// machine.
-    fn stood(&self, now: Monotonic) -> u64 {
-        if now.0 >= self.monotonic_ns {
+    /// As it would be had this start of the machine written it.
+    fn by_the_clock_of(self, now: Monotonic) -> Self {
+        let monotonic_ns = if now.0 >= self.monotonic_ns {
             self.monotonic_ns
         } else {
             0
+        };
+        Self {
+            monotonic_ns,
+            ..self
         }
+    }
+
+    fn shows(&self) -> i64 {
+        let effective = i64::try_from(self.effective_ms).unwrap_or(i64::MAX);
+        effective.saturating_sub_unsigned(self.monotonic_ns / 1_000_000)
+    }
+
+    fn reaches(&self) -> i64 {
+        self.shows().saturating_add_unsigned(self.behind_ms)
+    }
+
+    /// Whether this is more than time that passed since `sent`: a jump, an end of the wait, or a wall
+    /// clock that went back and took the reason for it away.
+    fn is_news_after(&self, sent: &Self) -> bool {
+        let gave_up = sent.behind_ms.saturating_sub(self.behind_ms);
+        self.shows().saturating_sub(sent.shows()) > NEWS_MS
+            || self.reaches().saturating_sub(sent.reaches()) > NEWS_MS
+            || gave_up > NEWS_MS.unsigned_abs()
     }
 }
 
-/// The clock that deletes.
+/// The clock that deletes: what it comes to is a draft until it is durable.
 #[derive(Debug, Clone)]
 pub(crate) struct ExpiryClock {
     effective_ms: u64,
@@ -86,16 +132,20 @@ pub(crate) struct ExpiryClock {
     behind_ms: u64,
     /// Up to here elapsed time is accounted for.
     looked: Monotonic,
+    /// Nothing was stamped before what this may catch up to, since the last tick or earlier.
+    is_followed: bool,
+    /// What was last sent to be noted.
+    sent: ExpiryAccount,
 }
 
 impl ExpiryClock {
-    /// The clock of a new folder: the wall clock.
-    pub(crate) fn new(wall: Timestamp, now: Monotonic) -> Self {
-        Self {
+    /// The account of a new folder: the wall clock.
+    pub(crate) fn first_account(wall: Timestamp, now: Monotonic) -> ExpiryAccount {
+        ExpiryAccount {
             effective_ms: wall.as_millis(),
             since_jump_ms: u64::MAX / 2,
             behind_ms: 0,
-            looked: now,
+            monotonic_ns: now.0,
         }
     }
 
@@ -103,21 +153,24 @@ impl ExpiryClock {
     /// this server; if it stands lower than it stood, the machine was started anew since, and at
     /// least the time since then has passed.
     pub(crate) fn resume(account: ExpiryAccount, now: Monotonic) -> Self {
-        let stood = account.stood(now);
+        let account = account.by_the_clock_of(now);
         Self {
             effective_ms: account.effective_ms,
             since_jump_ms: account.since_jump_ms,
             behind_ms: account.behind_ms,
-            looked: Monotonic(stood),
+            looked: Monotonic(account.monotonic_ns),
+            is_followed: account.since_jump_ms > 0,
+            sent: account,
         }
     }
 
-    /// Looks at both clocks and says what the expiry clock shows. `longest_ms` is the longest
-    /// retention of any stream.
-    pub(crate) fn tick(&mut self, wall: Timestamp, now: Monotonic, longest_ms: u64) -> Timestamp {
+    /// Looks at both clocks. `longest_ms` is the longest retention of any stream.
+    pub(crate) fn tick(&mut self, wall: Timestamp, now: Monotonic, longest_ms: u64) {
         let elapsed_ms = now.since(self.looked).as_millis() as u64;
         self.looked = Monotonic(self.looked.0 + elapsed_ms * 1_000_000);
-        self.since_jump_ms = self.since_jump_ms.saturating_add(elapsed_ms);
+        if self.is_followed {
+            self.since_jump_ms = self.since_jump_ms.saturating_add(elapsed_ms);
+        }
         let reached = self
             .effective_ms
             .saturating_add(elapsed_ms)
@@ -129,11 +182,26 @@ impl ExpiryClock {
             self.behind_ms = behind_ms;
         }
         self.behind_ms = self.behind_ms.min(behind_ms);
-        if behind_ms > JUMP_MS && self.since_jump_ms > longest_ms {
-            self.effective_ms = wall.as_millis();
-            self.behind_ms = 0;
+        if self.behind_ms > JUMP_MS && self.since_jump_ms > longest_ms {
+            // Not to the wall clock, which may have gained since the jump: to what was stamped least.
+            self.effective_ms += std::mem::take(&mut self.behind_ms);
         }
-        Timestamp::from_millis(self.effective_ms)
+    }
+
+    /// Looks whether stamps follow: what was sent last is durable, and reaches as far as this.
+    pub(crate) fn heed(&mut self, noted: &NotedExpiry) {
+        let is_noted = noted.0.at.load(Ordering::SeqCst) == self.sent.monotonic_ns;
+        self.is_followed = is_noted && noted.ahead_ms() >= self.account().reaches();
+    }
+
+    /// Whether it should be noted now.
+    pub(crate) fn has_news(&self) -> bool {
+        self.account().is_news_after(&self.sent)
+    }
+
+    /// What the clock comes to is sent to be noted.
+    pub(crate) fn sends(&mut self, account: ExpiryAccount) {
+        self.sent = account;
     }
 
     /// What to keep for the next start.
@@ -160,9 +228,30 @@ mod tests {
         Timestamp::from_millis(START + millis)
     }
 
+    /// A clock whose every draft is durable at once, and what it shows.
+    struct Durable(ExpiryClock);
+
+    impl Durable {
+        fn new(wall: Timestamp, now: Monotonic) -> Self {
+            Self::resume(ExpiryClock::first_account(wall, now), now)
+        }
+
+        fn resume(account: ExpiryAccount, now: Monotonic) -> Self {
+            Self(ExpiryClock::resume(account, now))
+        }
+
+        fn tick(&mut self, wall: Timestamp, now: Monotonic, longest_ms: u64) -> Timestamp {
+            self.0.tick(wall, now, longest_ms);
+            let account = self.0.account();
+            self.0.sends(account);
+            self.0.heed(&NotedExpiry::new(&account, now));
+            Timestamp::from_millis(account.effective_ms)
+        }
+    }
+
     #[test]
     fn follows_the_wall_clock() {
-        let mut clock = ExpiryClock::new(at(0), Monotonic(0));
+        let mut clock = Durable::new(at(0), Monotonic(0));
         for second in 1..100 {
             let shown = clock.tick(at(second * 1000), Monotonic(second * SECOND), DAY_MS);
             assert_eq!(shown, at(second * 1000));
@@ -172,7 +261,7 @@ mod tests {
     #[test]
     fn ten_years_ahead_delete_nothing_early() {
         let ten_years = 10 * 365 * DAY_MS;
-        let mut clock = ExpiryClock::new(at(0), Monotonic(0));
+        let mut clock = Durable::new(at(0), Monotonic(0));
         // A record of time 0 kept for a day must be there for a day.
         for hour in 1..=24 {
             let now = Monotonic(hour * 3600 * SECOND);
@@ -190,7 +279,7 @@ mod tests {
 
     #[test]
     fn an_hour_back_deletes_nothing_early_and_shows_no_earlier_time() {
-        let mut clock = ExpiryClock::new(at(0), Monotonic(0));
+        let mut clock = Durable::new(at(0), Monotonic(0));
         let before = clock.tick(at(2 * HOUR_MS), Monotonic(7200 * SECOND), DAY_MS);
         let after = clock.tick(at(HOUR_MS), Monotonic(7201 * SECOND), DAY_MS);
         assert_eq!(before, after);
@@ -201,7 +290,7 @@ mod tests {
 
     #[test]
     fn small_steps_add_up_to_a_jump() {
-        let mut clock = ExpiryClock::new(at(0), Monotonic(0));
+        let mut clock = Durable::new(at(0), Monotonic(0));
         for second in 1..=3_600 {
             // The wall clock gains three seconds with every second.
             let shown = clock.tick(at(second * 4_000), Monotonic(second * SECOND), HOUR_MS);
@@ -211,7 +300,7 @@ mod tests {
 
     #[test]
     fn two_jumps_ahead_start_the_wait_anew() {
-        let mut clock = ExpiryClock::new(at(0), Monotonic(0));
+        let mut clock = Durable::new(at(0), Monotonic(0));
         clock.tick(at(DAY_MS), Monotonic(SECOND), HOUR_MS);
         clock.tick(at(DAY_MS + HOUR_MS / 2), Monotonic(1800 * SECOND), HOUR_MS);
         let second_jump = Monotonic(3000 * SECOND);
@@ -222,23 +311,23 @@ mod tests {
 
     #[test]
     fn a_restart_counts_the_time_between_and_not_more() {
-        let mut clock = ExpiryClock::new(at(0), Monotonic(100 * SECOND));
+        let mut clock = Durable::new(at(0), Monotonic(100 * SECOND));
         clock.tick(at(10_000), Monotonic(110 * SECOND), DAY_MS);
-        let account = clock.account();
+        let account = clock.0.account();
         // Same machine, a minute later.
-        let mut same = ExpiryClock::resume(account, Monotonic(170 * SECOND));
+        let mut same = Durable::resume(account, Monotonic(170 * SECOND));
         assert_eq!(
             same.tick(at(70_000), Monotonic(170 * SECOND), DAY_MS),
             at(70_000)
         );
         // The wall clock runs ahead while the server is down.
-        let mut ahead = ExpiryClock::resume(account, Monotonic(170 * SECOND));
+        let mut ahead = Durable::resume(account, Monotonic(170 * SECOND));
         assert_eq!(
             ahead.tick(at(9 * DAY_MS), Monotonic(170 * SECOND), DAY_MS),
             at(70_000)
         );
         // The machine was started anew five seconds ago: that much is sure.
-        let mut anew = ExpiryClock::resume(account, Monotonic(5 * SECOND));
+        let mut anew = Durable::resume(account, Monotonic(5 * SECOND));
         assert_eq!(
             anew.tick(at(DAY_MS), Monotonic(5 * SECOND), DAY_MS),
             at(15_000)

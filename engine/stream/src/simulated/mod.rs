@@ -3,6 +3,7 @@
 
 mod catalog;
 mod cores;
+mod expiry;
 mod gone;
 mod life;
 mod reshard;
