@@ -78,6 +78,13 @@ impl Default for GatewaySettings {
     }
 }
 
+/// What a gateway has counted since it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GatewayCounters {
+    /// Connections and bodies given up because the client was too slow.
+    pub timed_out: u64,
+}
+
 /// One core's gateway. A clone is the same gateway.
 pub struct Gateway<R: Reactor> {
     shared: Rc<Shared<R>>,
@@ -132,6 +139,13 @@ impl<R: Reactor> Gateway<R> {
     /// Memory for records on their way to clients, whatever they speak.
     pub fn record_budget(&self) -> Rc<ReadBudget> {
         Rc::clone(&self.shared.budget)
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> GatewayCounters {
+        GatewayCounters {
+            timed_out: self.shared.hall.timed_out().so_far(),
+        }
     }
 
     /// Puts other keys in place of those that signatures are verified with; connections stay.
@@ -241,6 +255,9 @@ impl<R: Reactor> Shared<R> {
                 Ok((body, lease)) => self.answer_post(&head, body, lease).await,
                 Err(error) => {
                     refuse_body(&head, body, reactor).await;
+                    if error == CollectError::Stalled {
+                        self.hall.timed_out().count();
+                    }
                     let encoding = Encoding::of_content_type(content_type(&head.headers));
                     let encoding = encoding.unwrap_or(Encoding::Json);
                     match refusal.filter(|_| error == CollectError::TooLong) {

@@ -29,6 +29,7 @@ mod json;
 mod member;
 mod model;
 mod named_consumer;
+mod pace;
 mod page;
 mod read_budget;
 mod resource;
@@ -42,7 +43,8 @@ mod target;
 mod validation;
 mod writer;
 
-pub use gateway::{Gateway, GatewaySettings};
+pub use gateway::{Gateway, GatewayCounters, GatewaySettings};
 pub use identity::Authentication;
+pub use pace::Pace;
 pub use read_budget::{Permit, ReadBudget, Reserving, Wish};
 pub use sigv4::{KeyRing, KeyRingError};

@@ -248,6 +248,7 @@ impl Core {
             accepted: counters.accepted.get(),
             timed_out: counters.timed_out.get(),
             malformed: counters.malformed.get(),
+            http_timed_out: self.gateway.counters().timed_out,
             intake_bytes: self.sessions.intake.held_bytes() as u64,
             append: counters.append.borrow().clone(),
             read: counters.read.borrow().clone(),

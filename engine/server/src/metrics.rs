@@ -55,6 +55,8 @@ pub(crate) struct CoreMetrics {
     pub(crate) accepted: u64,
     pub(crate) timed_out: u64,
     pub(crate) malformed: u64,
+    /// Connections and bodies of HTTP that were too slow.
+    pub(crate) http_timed_out: u64,
     /// Bytes that binary connections hold of frames that are not whole yet.
     pub(crate) intake_bytes: u64,
     pub(crate) append: DurationBuckets,
@@ -233,6 +235,11 @@ const CORE_COUNTERS: &[(&str, &str, CoreNumber)] = &[
         "weir_connections_timed_out",
         "Binary connections ended for making no progress or saying no hello in time",
         |c| c.timed_out as f64,
+    ),
+    (
+        "weir_http_timed_out",
+        "HTTP connections and bodies given up because the client was too slow",
+        |c| c.http_timed_out as f64,
     ),
     (
         "weir_malformed_requests",
@@ -414,6 +421,7 @@ mod tests {
             accepted: 3,
             timed_out: 0,
             malformed: 0,
+            http_timed_out: 0,
             intake_bytes: 16_384,
             append,
             read: DurationBuckets::default(),

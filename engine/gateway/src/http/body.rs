@@ -20,6 +20,7 @@ use thiserror::Error;
 use weir_reactor::{Lent, Monotonic, Reactor, Spares};
 
 use super::lease::Lease;
+use crate::pace::Pace;
 use crate::read_budget::Permit;
 use crate::sync::AtomicUsize;
 
@@ -111,7 +112,8 @@ pub(crate) async fn collect<R: Reactor>(
         .lease(bytes.capacity())
         .ok_or(CollectError::NoMemory)?;
     let began = reactor.monotonic();
-    while let Some(frame) = next_frame(body, reactor, began).await? {
+    let mut pace = Pace::new(began);
+    while let Some(frame) = next_frame(body, reactor, began, &mut pace).await? {
         let Ok(data) = frame.into_data() else {
             continue;
         };
@@ -142,18 +144,37 @@ async fn next_frame<R: Reactor>(
     body: &mut Incoming,
     reactor: &R,
     began: Monotonic,
+    pace: &mut Pace,
 ) -> Result<Option<Frame<Bytes>>, CollectError> {
-    let frame = match body.frame().now_or_never() {
-        Some(frame) => frame,
-        None => match select(body.frame(), pin!(reactor.sleep(STALL_MAX))).await {
-            Either::Left(_) if reactor.monotonic().since(began) > BODY_MAX => {
-                return Err(CollectError::Stalled);
-            }
-            Either::Left((frame, _)) => frame,
-            Either::Right(((), _)) => return Err(CollectError::Stalled),
-        },
-    };
-    frame.transpose().map_err(|_| CollectError::Broken)
+    if let Some(frame) = body.frame().now_or_never() {
+        return counted(frame, pace);
+    }
+    let waits_since = reactor.monotonic();
+    loop {
+        let left = pace.left(reactor.monotonic());
+        let frame = match select(body.frame(), pin!(reactor.sleep(left))).await {
+            Either::Left((frame, _)) => Some(counted(frame, pace)?),
+            Either::Right(((), _)) => None,
+        };
+        let now = reactor.monotonic();
+        let is_silent = frame.is_none() && now.since(waits_since) >= STALL_MAX;
+        if pace.is_too_slow(now) || is_silent || now.since(began) > BODY_MAX {
+            return Err(CollectError::Stalled);
+        }
+        if let Some(frame) = frame {
+            return Ok(frame);
+        }
+    }
+}
+
+fn counted(
+    frame: Option<Result<Frame<Bytes>, hyper::Error>>,
+    pace: &mut Pace,
+) -> Result<Option<Frame<Bytes>>, CollectError> {
+    let frame = frame.transpose().map_err(|_| CollectError::Broken)?;
+    let data = frame.as_ref().and_then(Frame::data_ref);
+    pace.came(data.map_or(0, Bytes::len));
+    Ok(frame)
 }
 
 /// Takes a refused body off the connection, within bounds, so that the refusal arrives.

@@ -214,7 +214,7 @@ impl<S: Socket, R: Reactor> Inner<S, R> {
         match &mut self.watch {
             Some(watch) => {
                 let seen = watch.follow(bytes);
-                self.pulse.frames_seen(seen);
+                self.pulse.frames_seen(seen, watch.is_in_body());
             }
             None if !bytes.is_empty() => self.pulse.received(),
             None => {}

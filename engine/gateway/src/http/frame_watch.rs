@@ -4,6 +4,7 @@
 //! Owns: where a frame begins and ends. Never: what it means; hyper decodes it.
 
 const HEADER_BYTES: usize = 9;
+const TYPE_DATA: u8 = 0;
 const TYPE_HEADERS: u8 = 1;
 const TYPE_CONTINUATION: u8 = 9;
 const FLAG_END_HEADERS: u8 = 4;
@@ -70,6 +71,11 @@ impl FrameWatch {
         } else {
             FramesSeen::Unfinished
         }
+    }
+
+    /// Whether the bytes seen so far end inside a frame of a body.
+    pub(super) fn is_in_body(&self) -> bool {
+        self.left > 0 && self.known == 0 && self.header[3] == TYPE_DATA
     }
 
     fn begin_frame(&mut self) {

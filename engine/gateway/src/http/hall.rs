@@ -1,8 +1,10 @@
 //! What the connections of one server and core share.
 //!
-//! Owns: how many of them hyper serves at the moment. Never: what any of them says.
+//! Owns: how many of them hyper serves at the moment, and how many were too slow. Never: what any of
+//! them says.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 /// Connections of HTTP/1.1 that wait for their next request with hyper at hand. Beyond these, hyper
 /// is let go of after each request and built anew for the next.
@@ -14,6 +16,21 @@ pub struct Hall<R> {
     reactor: R,
     /// Connections of HTTP/1.1 that hyper serves.
     awake: Cell<usize>,
+    timed_out: TimedOut,
+}
+
+/// Connections and bodies that were given up because the client was too slow.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TimedOut(Rc<Cell<u64>>);
+
+impl TimedOut {
+    pub(crate) fn count(&self) {
+        self.0.set(self.0.get() + 1);
+    }
+
+    pub(crate) fn so_far(&self) -> u64 {
+        self.0.get()
+    }
 }
 
 impl<R> Hall<R> {
@@ -22,11 +39,16 @@ impl<R> Hall<R> {
         Self {
             reactor,
             awake: Cell::new(0),
+            timed_out: TimedOut::default(),
         }
     }
 
     pub(super) fn reactor(&self) -> &R {
         &self.reactor
+    }
+
+    pub(crate) fn timed_out(&self) -> &TimedOut {
+        &self.timed_out
     }
 
     /// Counts a connection of HTTP/1.1 that hyper serves from now on.

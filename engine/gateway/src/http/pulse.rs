@@ -14,14 +14,20 @@ use futures_util::future::select;
 use weir_reactor::{Lane, Monotonic, Reactor};
 
 use super::frame_watch::FramesSeen;
+use super::hall::{Hall, TimedOut};
 use super::room::Room;
 use crate::sync::{AtomicU64, Ordering};
 
-/// A connection without a request may stay this long; SDKs keep theirs for minutes.
-const IDLE_MAX: Duration = Duration::from_mins(10);
-/// A request's head must be there this long after its first byte, a frame of HTTP/2 as well.
-const HEAD_MAX: Duration = Duration::from_secs(30);
-/// A client that takes none of its answer for this long is given up.
+/// A connection without a request may stay this long: clients that close theirs by themselves do it
+/// before, so that no request meets a connection that ends.
+const IDLE_MAX: Duration = Duration::from_mins(2);
+/// A request's head must be there this long after its first byte, however it trickles; the longest is
+/// 32 KiB. Of HTTP/2 also any frame that is not of a body.
+const HEAD_MAX: Duration = Duration::from_secs(10);
+/// The same for a frame of a body: the longest is 16 KiB.
+const FRAME_MAX: Duration = Duration::from_secs(30);
+/// A client that takes none of its answer for this long is given up. A consumer that stops to collect
+/// garbage, or to work off what it has, takes nothing for tens of seconds.
 const SEND_MAX: Duration = Duration::from_mins(1);
 /// An answer that was given up is gone this long after. If nothing else moved on its connection, that
 /// ends too.
@@ -50,8 +56,10 @@ pub(super) struct Pulse<R: Reactor> {
     begun_so_far: Cell<u64>,
     /// Since when there are none.
     idle_since: Cell<Monotonic>,
-    /// Since when a request's head is not complete.
+    /// Since when a request's head is not complete, or a frame.
     head_since: Cell<Option<Monotonic>>,
+    /// Whether that is a frame of a body.
+    in_body: Cell<bool>,
     /// Since when a send has made no progress.
     sending_since: Cell<Option<Monotonic>>,
     stopping: Cell<bool>,
@@ -66,6 +74,7 @@ pub(super) struct Pulse<R: Reactor> {
     moved_at: Cell<Monotonic>,
     /// Whether an answer was given up since.
     gave_up: Cell<bool>,
+    timed_out: TimedOut,
 }
 
 #[derive(Debug)]
@@ -106,10 +115,13 @@ impl Cut {
 }
 
 impl<R: Reactor> Pulse<R> {
-    pub(super) fn new(reactor: R) -> Self {
+    pub(super) fn new(hall: &Hall<R>) -> Self {
+        let reactor = hall.reactor().clone();
         let now = reactor.monotonic();
         Self {
             reactor,
+            timed_out: hall.timed_out().clone(),
+            in_body: Cell::new(false),
             requests: Cell::new(0),
             begun_so_far: Cell::new(0),
             idle_since: Cell::new(now),
@@ -141,7 +153,8 @@ impl<R: Reactor> Pulse<R> {
     }
 
     /// Bytes of HTTP/2 came in.
-    pub(super) fn frames_seen(&self, seen: FramesSeen) {
+    pub(super) fn frames_seen(&self, seen: FramesSeen, in_body: bool) {
+        self.in_body.set(in_body);
         match seen {
             FramesSeen::Whole => self.head_since.set(None),
             FramesSeen::Begun => self.head_since.set(Some(self.now())),
@@ -244,7 +257,12 @@ impl<R: Reactor> Pulse<R> {
     fn look(&self) -> Option<Overdue> {
         let now = self.now();
         let is_past = |since: Option<Monotonic>, most| since.is_some_and(|s| now.since(s) > most);
-        if is_past(self.sending_since.get(), SEND_MAX) || is_past(self.head_since.get(), HEAD_MAX) {
+        let head_max = if self.in_body.get() {
+            FRAME_MAX
+        } else {
+            HEAD_MAX
+        };
+        if is_past(self.sending_since.get(), SEND_MAX) || is_past(self.head_since.get(), head_max) {
             return Some(Overdue::Stuck);
         }
         if self.taken_seen.replace(self.taken.load(Ordering::Relaxed))
@@ -279,6 +297,9 @@ impl<R: Reactor> Pulse<R> {
     pub(super) async fn overdue(&self) -> Overdue {
         loop {
             if let Some(overdue) = self.look() {
+                if overdue == Overdue::Stuck {
+                    self.timed_out.count();
+                }
                 return overdue;
             }
             self.reactor.sleep(LOOK).await;

@@ -45,7 +45,8 @@ const STREAM_SEND_BYTES: usize = 256 * 1024;
 /// a connection ends.
 const RESETS_UNSEEN_MAX: usize = 64;
 const RESETS_OURS_MAX: usize = 256;
-/// A TLS handshake must be done this long after the connection began.
+/// A TLS handshake must be done this long after the connection began; a virtual machine of Java that
+/// starts on a part of a core needs seconds for its own.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long a client may take to leave after it was told to.
 const LEAVE_MAX: Duration = Duration::from_secs(10);
@@ -66,7 +67,7 @@ pub async fn serve<R, S, B, F>(
     B: Body<Data = Bytes, Error = Infallible> + Unpin + 'static,
     F: Future<Output = Response<B>> + 'static,
 {
-    let pulse = Rc::new(Pulse::new(hall.reactor().clone()));
+    let pulse = Rc::new(Pulse::new(hall));
     let stream = Stream::Plain(SocketIo::new(socket, pulse.clone()));
     serve_stream(stream, hall, pulse, service, pin!(stop)).await;
 }
@@ -85,7 +86,7 @@ pub async fn serve_tls<R, S, B, F>(
     B: Body<Data = Bytes, Error = Infallible> + Unpin + 'static,
     F: Future<Output = Response<B>> + 'static,
 {
-    let pulse = Rc::new(Pulse::new(hall.reactor().clone()));
+    let pulse = Rc::new(Pulse::new(hall));
     let mut stop = pin!(stop);
     let Ok(stream) = TlsStream::new(SocketIo::new(socket, pulse.clone()), tls) else {
         return;
@@ -97,10 +98,14 @@ pub async fn serve_tls<R, S, B, F>(
         let given_up = select(late, stop.as_mut());
         match select(handshake, given_up).await {
             Either::Left((greeted, _)) => greeted,
-            Either::Right(_) => Err(io::ErrorKind::TimedOut.into()),
+            Either::Right((Either::Left(_), _)) => Err(io::ErrorKind::TimedOut.into()),
+            Either::Right((Either::Right(_), _)) => Err(io::ErrorKind::Interrupted.into()),
         }
     };
     if let Err(error) = greeted {
+        if error.kind() == io::ErrorKind::TimedOut {
+            hall.timed_out().count();
+        }
         tracing::debug!(%error, "a handshake failed");
         return stream.shutdown();
     }

@@ -32,14 +32,14 @@ pub(crate) async fn run<R: Reactor, S: Socket>(connection: &Rc<Connection<R, S>>
         if !buffer.is_partial() {
             watch.partial_since.set(None);
         } else if has_moved || watch.partial_since.get().is_none() {
-            watch.partial_since.set(Some(watch.progress.get()));
+            watch.begins_frame();
         }
         watch.is_receiving.set(true);
         let received = receive(connection, &mut buffer).await;
         watch.is_receiving.set(false);
         let Some(count) = received else { break };
         let now = connection.engine.monotonic();
-        watch.progress.set(now);
+        watch.comes_on(count, now);
         if !take_frames(connection, &mut buffer, now).await {
             break;
         }

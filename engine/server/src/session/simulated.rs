@@ -236,3 +236,61 @@ fn the_same_seed_gives_the_same_run() {
         assert_eq!(run(seed, 100), run(seed, 100));
     }
 }
+
+/// A client says hello and begins a frame of a megabyte, of which so many bytes come a second; how
+/// many seconds it is listened to.
+fn listened_to(bytes_a_second: usize) -> u64 {
+    let sim = Sim::new(11, SimOptions::default());
+    let (near, far) = sim.connect();
+    let (reactor, disk) = (sim.reactor(), sim.disk());
+    let ended = sim.run(RunLimit::done(), async move {
+        let (engine, shard) = start(reactor.clone(), disk).await;
+        let sessions: Rc<CoreSessions<SimSocket>> = Rc::default();
+        reactor.spawn(
+            Lane::Background,
+            Rc::clone(&sessions).sweep(reactor.clone()),
+        );
+        let (serving, of) = (engine.clone(), Rc::clone(&sessions));
+        reactor.spawn(Lane::Network, async move {
+            if let Ok(Greeted::Welcome) = greet(&far, 0, 1, false).await {
+                serve(&serving, &of, far).await;
+            }
+        });
+        let mut batch = Vec::new();
+        let mut builder = BatchBuilder::new(&mut batch, shard, 1, ProducerMark::default());
+        builder.push("key", &vec![7; 1_000_000]).unwrap();
+        builder.finish();
+        let append = Request::Append {
+            count: 1,
+            batches: &batch,
+        };
+        let mut session: ClientSession<()> = ClientSession::new(ClientHello::new(CORE_ANY));
+        session.request(&append, ());
+        let began = reactor.monotonic();
+        for piece in session.outgoing()[..1_000_000].chunks(bytes_a_second) {
+            if near.send(piece).await.is_err() {
+                break;
+            }
+            reactor.sleep(Duration::from_secs(1)).await;
+        }
+        let seconds = reactor.monotonic().since(began).as_secs();
+        sessions
+            .drain(engine.reactor(), Duration::from_secs(5))
+            .await;
+        engine.close().await;
+        seconds
+    });
+    ended.expect("no crash was planned")
+}
+
+#[test]
+fn a_frame_that_trickles_ends_its_connection() {
+    for bytes in [100, 1_000] {
+        let seconds = listened_to(bytes);
+        assert!((30..40).contains(&seconds), "{seconds} s of {bytes} B/s");
+    }
+    // Slow, and let be for as long as any frame.
+    let seconds = listened_to(1_200);
+    assert!((300..310).contains(&seconds), "{seconds} s");
+    assert!(listened_to(4_000) >= 250);
+}

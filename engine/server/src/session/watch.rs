@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use weir_gateway::ReadBudget;
+use weir_gateway::{Pace, ReadBudget};
 use weir_reactor::{Monotonic, Reactor, Socket};
 
 use super::event::Event;
@@ -46,6 +46,8 @@ pub(crate) struct Watch<S> {
     pub(crate) is_receiving: Cell<bool>,
     /// Since when a frame has begun to come and is not whole.
     pub(crate) partial_since: Cell<Option<Monotonic>>,
+    /// How fast the rest of it comes.
+    pub(crate) pace: Cell<Pace>,
     /// The other side has to take bytes.
     pub(crate) is_sending: Cell<bool>,
     /// When bytes moved last.
@@ -59,6 +61,34 @@ pub(crate) struct Watch<S> {
 }
 
 impl<S> Watch<S> {
+    /// A frame has begun, and this is not all of it.
+    pub(crate) fn begins_frame(&self) {
+        let now = self.progress.get();
+        self.partial_since.set(Some(now));
+        self.pace.set(Pace::new(now));
+    }
+
+    /// So many bytes came.
+    pub(crate) fn comes_on(&self, bytes: usize, now: Monotonic) {
+        self.progress.set(now);
+        let mut pace = self.pace.get();
+        pace.came(bytes);
+        self.pace.set(pace);
+    }
+
+    /// Whether the rest of a frame trickles.
+    fn trickles(&self, now: Monotonic) -> bool {
+        if !self.is_receiving.get() {
+            // We let it wait.
+            self.pace.set(Pace::new(now));
+            return false;
+        }
+        let mut pace = self.pace.get();
+        let is_too_slow = pace.is_too_slow(now);
+        self.pace.set(pace);
+        is_too_slow && self.partial_since.get().is_some()
+    }
+
     /// Completes when the sweep has ended the connection. One that waits for memory does not see
     /// that its socket is over.
     pub(crate) async fn given_up(&self) {
@@ -133,6 +163,7 @@ impl<S: Socket> CoreSessions<S> {
             is_greeting: Cell::new(true),
             is_receiving: Cell::new(false),
             partial_since: Cell::new(None),
+            pace: Cell::new(Pace::new(now)),
             is_sending: Cell::new(false),
             progress: Cell::new(now),
             is_busy: Cell::new(false),
@@ -198,6 +229,7 @@ impl<S: Socket> CoreSessions<S> {
                 .get()
                 .filter(|_| watch.is_receiving.get());
             let is_slow = partial.is_some_and(|since| now.since(since) > frame_patience);
+            let is_slow = is_slow || watch.trickles(now);
             let patience = if watch.is_greeting.get() {
                 HELLO_PATIENCE
             } else if partial.is_some() || watch.is_sending.get() {
@@ -282,5 +314,27 @@ mod tests {
         }
         assert!(watch.given_up().now_or_never().is_some());
         assert_eq!(sessions.counters.timed_out.get(), 1);
+    }
+
+    /// Seconds until a frame is given up that comes with so many bytes a second.
+    fn given_up_after(bytes: usize) -> Option<u64> {
+        let sessions = CoreSessions::new(1 << 20, ReadBudget::new(1 << 20));
+        let watch = sessions.watch(Silent, Monotonic(1));
+        watch.is_greeting.set(false);
+        watch.begins_frame();
+        watch.is_receiving.set(true);
+        (1..200).find(|second| {
+            let now = Monotonic(1 + second * 1_000_000_000);
+            watch.comes_on(bytes, now);
+            sessions.sweep_once(now);
+            watch.given_up().now_or_never().is_some()
+        })
+    }
+
+    #[test]
+    fn a_frame_that_trickles_is_given_up() {
+        assert_eq!(given_up_after(1), Some(30));
+        assert_eq!(given_up_after(1_023), Some(30));
+        assert_eq!(given_up_after(1_024), None);
     }
 }

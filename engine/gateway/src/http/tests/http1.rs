@@ -112,10 +112,10 @@ fn what_is_too_long_or_no_http_is_refused() {
 fn silent_clients_are_given_up() {
     // What is sent before the silence, and when the server has had enough.
     for (sent, least, most) in [
-        ("", 600, 610),
-        ("POST / HT", 30, 40),
+        ("", 120, 130),
+        ("POST / HT", 10, 20),
         ("POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\nabc", 30, 40),
-        ("POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc", 600, 610),
+        ("POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc", 120, 130),
     ] {
         let sim = Sim::new(7, SimOptions::default());
         let (client, server) = sim.connect();
@@ -132,6 +132,52 @@ fn silent_clients_are_given_up() {
             "{waited} s after {sent:?}"
         );
     }
+}
+
+/// Sends `head`, and then `bytes` bytes in pieces of `piece`, one a second; what is answered, and when
+/// the connection is over.
+fn trickle(head: &str, bytes: usize, piece: usize) -> (String, u64) {
+    let sim = Sim::new(10, SimOptions::default());
+    let (client, server) = sim.connect();
+    let reactor = sim.reactor();
+    let head = head.to_owned();
+    let main = async move {
+        let answers = Rc::new(RefCell::new(Vec::new()));
+        let send = async {
+            client.send(head.as_bytes()).await.unwrap();
+            for piece in vec![b'x'; bytes].chunks(piece) {
+                reactor.sleep(Duration::from_secs(1)).await;
+                if client.send(piece).await.is_err() {
+                    break;
+                }
+            }
+            client.finish();
+        };
+        let receive = receive_all(client.clone(), answers.clone());
+        let serve = serve_one(server, reactor.clone(), pending());
+        join(serve, join(send, receive)).await;
+        answers.take()
+    };
+    let answers = sim.run(RunLimit::done(), main).unwrap();
+    let answers = String::from_utf8(answers).unwrap();
+    (answers, sim.elapsed().as_secs())
+}
+
+#[test]
+fn what_trickles_is_ended_and_who_is_slow_is_served() {
+    let body = |bytes: usize| format!("POST / HTTP/1.1\r\ncontent-length: {bytes}\r\n\r\n");
+    // A little below the least rate, and a little above it.
+    let (answer, _) = trickle(&body(200_000), 200_000, 1_000);
+    assert!(answer.contains("did not come in time"), "{answer}");
+    let (answer, seconds) = trickle(&body(200_000), 200_000, 1_100);
+    assert!(answer.ends_with("200000 bytes"), "{answer}");
+    assert!(seconds >= 180, "{seconds} s");
+    // A byte a second is seen soon, be it of the body or of the head.
+    let (answer, seconds) = trickle(&body(100), 100, 1);
+    assert!(answer.contains("did not come in time"), "{answer}");
+    assert!((30..=110).contains(&seconds), "{seconds} s");
+    let (answer, seconds) = trickle("POST /", 100, 1);
+    assert!((10..=20).contains(&seconds), "{seconds} s, {answer}");
 }
 
 #[test]
