@@ -117,6 +117,88 @@ fn crates_use_only_what_lies_below_them() {
     }
 }
 
+/// What a release must not have: packages that exist for tests, and the features that are theirs.
+fn is_for_tests(package: &str) -> bool {
+    package == "tests" || package == "benches" || package.starts_with("tests-")
+}
+
+const FOR_TESTS: [&str; 2] = ["fuzzing", "simulated"];
+
+/// Ways by which a crate would bring what exists for tests into a release: a dependency of any kind, a
+/// feature that is asked of one, a feature of its own that is on by default or turns another's on.
+fn ways_for_plants(package: &Value) -> Vec<String> {
+    let name = text(&package["name"]);
+    let mut ways = Vec::new();
+    for dependency in list(&package["dependencies"]) {
+        let need = text(&dependency["name"]);
+        if is_for_tests(need) {
+            ways.push(format!("{name} must not use {need}"));
+        }
+        for feature in list(&dependency["features"]).iter().map(text) {
+            if FOR_TESTS.contains(&feature) {
+                ways.push(format!("{name} must not ask {need} for {feature}"));
+            }
+        }
+    }
+    let features = package["features"].as_object().expect("a table");
+    for (feature, brings) in features {
+        for brought in list(brings).iter().map(text) {
+            let last = brought.rsplit('/').next().unwrap_or_default();
+            if FOR_TESTS.contains(&last) && !FOR_TESTS.contains(&feature.as_str()) {
+                ways.push(format!("{name}: {feature} must not bring {brought}"));
+            }
+        }
+    }
+    ways
+}
+
+#[test]
+fn no_release_can_pull_in_what_is_for_tests() {
+    let metadata = metadata(&["--no-deps"]);
+    let packages = list(&metadata["packages"]).iter();
+    let released: Vec<_> = packages
+        .filter(|package| !is_for_tests(text(&package["name"])))
+        .collect();
+    assert_eq!(released.len(), EDGES.len(), "each is in the layers");
+    let ways: Vec<_> = released.into_iter().flat_map(ways_for_plants).collect();
+    assert!(ways.is_empty(), "{ways:#?}");
+}
+
+#[test]
+fn every_way_for_plants_is_seen() {
+    let package = |dependency: Value, features: Value| {
+        let mut sound = serde_json::json!({ "name": "weir-log", "features": { "fuzzing": [] } });
+        sound["dependencies"] = serde_json::json!([
+            { "name": "weir-reactor", "kind": null, "features": ["real"] }
+        ]);
+        if !dependency.is_null() {
+            let dependencies = sound["dependencies"].as_array_mut().expect("a list");
+            dependencies.push(dependency);
+        }
+        if !features.is_null() {
+            sound["features"] = features;
+        }
+        ways_for_plants(&sound).len()
+    };
+    let none = Value::Null;
+    assert_eq!(package(none.clone(), none.clone()), 0);
+    for name in ["tests-sim", "tests", "benches"] {
+        for kind in [none.clone(), "dev".into(), "build".into()] {
+            let planted = serde_json::json!({ "name": name, "kind": kind, "features": [] });
+            assert_eq!(package(planted, none.clone()), 1, "{name}");
+        }
+    }
+    for feature in FOR_TESTS {
+        let asked =
+            serde_json::json!({ "name": "weir-stream", "kind": null, "features": [feature] });
+        assert_eq!(package(asked, none.clone()), 1);
+        for brought in [feature.to_owned(), format!("weir-stream/{feature}")] {
+            let features = serde_json::json!({ "fuzzing": [], "default": [brought] });
+            assert_eq!(package(none.clone(), features), 1);
+        }
+    }
+}
+
 #[test]
 fn nothing_heavy_hangs_below_the_server() {
     let metadata = metadata(&["--filter-platform", "x86_64-unknown-linux-gnu"]);
