@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use weir_reactor::sim::{RunLimit, Sim, SimOptions, SimReactor, SimSocket};
 use weir_reactor::{Reactor, Socket, Spares};
 
+use crate::caller::Caller;
 use crate::http::{AnswerBody, Ceiling, Hall, LeasedBody, collect, discard, serve};
 
 const CEILING_BYTES: usize = 1 << 20;
@@ -69,7 +70,8 @@ fn talk(seed: u64, bytes: &[u8], piece: usize) -> Vec<u8> {
         let receive = receive_all(&client, Rc::clone(&answers));
         let service = |request| answer(request, reactor.clone(), Rc::clone(&ceiling));
         let hall = Hall::new(reactor.clone());
-        let serve = serve(server, &hall, service, pending());
+        let caller = Rc::new(Caller::new([192, 0, 2, 1].into()));
+        let serve = serve(server, &hall, caller, service, pending());
         join(serve, join(send, receive)).await;
         // Requests of HTTP/2 are tasks of their own: each learns in a turn of its own that the
         // connection is over, and none waits for a time.

@@ -16,6 +16,7 @@ use weir_stream::Engine;
 
 use crate::action;
 use crate::call::{Call, Ids, Reply};
+use crate::caller::Caller;
 use crate::clock_text;
 use crate::document::Value;
 use crate::encoding::Encoding;
@@ -155,15 +156,27 @@ impl<R: Reactor> Gateway<R> {
 
     /// Serves one connection until it ends. When `stop` completes, the request in flight is still
     /// answered and the connection closed.
-    pub async fn serve<S: Socket>(&self, socket: S, stop: impl Future<Output = ()>) {
-        let service = |request| self.shared.clone().answer(request);
-        serve(socket, &self.shared.hall, service, stop).await;
+    pub async fn serve<S: Socket>(
+        &self,
+        socket: S,
+        caller: Rc<Caller>,
+        stop: impl Future<Output = ()>,
+    ) {
+        let service = |request| self.shared.clone().answer(request, caller.clone());
+        serve(socket, &self.shared.hall, caller.clone(), service, stop).await;
     }
 
     /// As [`Gateway::serve`], behind TLS.
-    pub async fn serve_tls<S: Socket>(&self, socket: S, tls: &Tls, stop: impl Future<Output = ()>) {
-        let service = |request| self.shared.clone().answer(request);
-        serve_tls(socket, tls, &self.shared.hall, service, stop).await;
+    pub async fn serve_tls<S: Socket>(
+        &self,
+        socket: S,
+        tls: &Tls,
+        caller: Rc<Caller>,
+        stop: impl Future<Output = ()>,
+    ) {
+        let service = |request| self.shared.clone().answer(request, caller.clone());
+        let hall = &self.shared.hall;
+        serve_tls(socket, tls, hall, caller.clone(), service, stop).await;
     }
 }
 
@@ -227,7 +240,11 @@ impl Answer {
 }
 
 impl<R: Reactor> Shared<R> {
-    async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
+    async fn answer(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        caller: Rc<Caller>,
+    ) -> Response<AnswerBody> {
         let (head, mut body) = request.into_parts();
         if path_bytes(&head.uri) > URI_BYTES_MAX {
             refuse_body(&head, body, self.engine.reactor()).await;
@@ -252,7 +269,7 @@ impl<R: Reactor> Shared<R> {
                 BODY_BYTES_MAX
             };
             match collect(&mut body, bytes_max, reactor, &self.ceiling).await {
-                Ok((body, lease)) => self.answer_post(&head, body, lease).await,
+                Ok((body, lease)) => self.answer_post(&head, body, lease, &caller).await,
                 Err(error) => {
                     refuse_body(&head, body, reactor).await;
                     if error == CollectError::Stalled {
@@ -274,7 +291,13 @@ impl<R: Reactor> Shared<R> {
         response
     }
 
-    async fn answer_post(&self, head: &::http::request::Parts, body: Lent, _held: Lease) -> Answer {
+    async fn answer_post(
+        &self,
+        head: &::http::request::Parts,
+        body: Lent,
+        _held: Lease,
+        caller: &Caller,
+    ) -> Answer {
         let content_type = content_type(&head.headers);
         let target = text(&head.headers, &TARGET);
         let operation = Operation::of_target(target);
@@ -291,7 +314,10 @@ impl<R: Reactor> Shared<R> {
                 _ => coral("SerializationException"),
             };
         };
-        if let Some(answer) = self.put_scanned(head, operation, encoding, &body).await {
+        if let Some(answer) = self
+            .put_scanned(head, operation, encoding, &body, caller)
+            .await
+        {
             return answer;
         }
         let Ok(value) = encoding.parse(&body) else {
@@ -304,8 +330,7 @@ impl<R: Reactor> Shared<R> {
         let Some(operation) = operation else {
             return Answer::named(encoding, ErrorKind::UnknownOperation);
         };
-        let identity = self.gatekeeper.identify(head, &body, self.engine.reactor());
-        let result = match identity.await {
+        let result = match self.identify(head, &body, caller).await {
             Ok(identity) => {
                 let call = self.call(&identity, encoding);
                 match operation.check(members, &call.ground(members)) {
@@ -325,11 +350,11 @@ impl<R: Reactor> Shared<R> {
         operation: Option<Operation>,
         encoding: Encoding,
         body: &[u8],
+        caller: &Caller,
     ) -> Option<Answer> {
         let operation = operation.filter(|o| *o == Operation::PutRecords)?;
         let sent = scan::put_records(encoding, body)?;
-        let identity = self.gatekeeper.identify(head, body, self.engine.reactor());
-        let result = match identity.await {
+        let result = match self.identify(head, body, caller).await {
             Ok(identity) => {
                 let call = self.call(&identity, encoding);
                 action::put_records::answer_scanned(call, sent).await?
@@ -337,6 +362,19 @@ impl<R: Reactor> Shared<R> {
             Err(error) => Err(error),
         };
         Some(finish(operation, encoding, result.map(Reply::Body)))
+    }
+
+    /// Who asks. Whoever is who it says it is, is no stranger any more.
+    async fn identify(
+        &self,
+        head: &::http::request::Parts,
+        body: &[u8],
+        caller: &Caller,
+    ) -> Result<Identity, ServiceError> {
+        let reactor = self.engine.reactor();
+        let identity = self.gatekeeper.identify(head, body, reactor).await?;
+        caller.becomes_known();
+        Ok(identity)
     }
 
     fn call<'c>(&'c self, identity: &'c Identity, encoding: Encoding) -> Call<'c, R> {

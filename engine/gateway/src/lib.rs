@@ -9,6 +9,7 @@
 mod action;
 mod arn;
 mod call;
+mod caller;
 mod cbor;
 mod clock_text;
 mod document;
@@ -43,6 +44,7 @@ mod target;
 mod validation;
 mod writer;
 
+pub use caller::Caller;
 pub use gateway::{Gateway, GatewayCounters, GatewaySettings};
 pub use identity::Authentication;
 pub use pace::Pace;

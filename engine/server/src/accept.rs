@@ -46,6 +46,11 @@ impl House {
             max,
         }
     }
+
+    /// How many connections there is room for, of all ports together.
+    pub(crate) fn room(&self) -> usize {
+        self.max
+    }
 }
 
 /// Counts the connections of one port.
@@ -153,6 +158,7 @@ pub(crate) fn dealer(
         let letter = CoreLetter::Connection {
             port,
             descriptor,
+            peer: peer.ip(),
             seat,
         };
         if let Err(CoreLetter::Connection { descriptor, .. }) = cores[core].send(letter) {

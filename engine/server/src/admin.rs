@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use weir_gateway::Caller;
 use weir_gateway::http::{Hall, serve};
 use weir_reactor::{CoreReactor, Mailbox, Socket, oneshot};
 use weir_stream::{CoreCounters, Engine, LogState};
@@ -48,12 +49,17 @@ impl Admin {
     }
 
     /// Serves one connection.
-    pub(crate) async fn serve<S: Socket>(&self, socket: S, stop: impl Future<Output = ()>) {
+    pub(crate) async fn serve<S: Socket>(
+        &self,
+        socket: S,
+        caller: Rc<Caller>,
+        stop: impl Future<Output = ()>,
+    ) {
         let service = |request| {
             let admin = self.clone();
             async move { admin.answer(&request).await }
         };
-        serve(socket, &self.hall, service, stop).await;
+        serve(socket, &self.hall, caller, service, stop).await;
     }
 
     async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {

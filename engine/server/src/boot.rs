@@ -26,6 +26,7 @@ use crate::core::{self, CoreLetter, Launch};
 use crate::ground;
 use crate::keys;
 use crate::stop::{Order, Orders};
+use crate::strangers::Welcome;
 use crate::units;
 
 /// Letters that may wait for one core; beyond it new connections are refused.
@@ -101,6 +102,7 @@ pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
         authentication,
         tls,
         refusals: refusals.clone(),
+        welcome: Welcome::new(config.connections_of_strangers, house.room(), cores.len()),
     };
     let mut server = Server::start(&plan, cores, control, &options, face)?;
     let ready = ports
@@ -266,6 +268,7 @@ struct Face {
     authentication: Authentication,
     tls: Option<Tls>,
     refusals: Refusals,
+    welcome: Welcome,
 }
 
 /// Cores that run, and the control thread behind them.
@@ -307,6 +310,7 @@ impl Server {
                 intake_bytes_max: (options.memory_bytes / 8) as usize / cores.len(),
                 tls: face.tls.clone(),
                 refusals: face.refusals.clone(),
+                welcome: face.welcome,
                 started: reply,
             };
             assert!(hand.send(letter).is_ok(), "the other end is right here");

@@ -109,6 +109,15 @@ pub(crate) struct ServeArguments {
         value_name = "COUNT"
     )]
     connections_per_address: u32,
+    /// Connections to all ports whose clients have not shown yet who they are [default: 1000, or a
+    /// quarter of what there is room for, and this machine's own do not count]
+    #[arg(
+        long,
+        env = "WEIR_CONNECTIONS_OF_STRANGERS",
+        value_parser = clap::value_parser!(u32).range(1..=20_000),
+        value_name = "COUNT"
+    )]
+    connections_of_strangers: Option<u32>,
     /// How to write the log
     #[arg(long = "log", env = "WEIR_LOG", value_enum, default_value_t = LogFormat::Text)]
     log: LogFormat,
@@ -204,6 +213,8 @@ pub(crate) struct Config {
     pub(crate) allow_tmpfs: bool,
     /// Of other addresses than loopback.
     pub(crate) connections_per_address: usize,
+    /// `None`: the usual, and none of loopback's.
+    pub(crate) connections_of_strangers: Option<usize>,
     pub(crate) log: LogFormat,
     pub(crate) log_level: String,
 }
@@ -265,6 +276,7 @@ impl ServeArguments {
             segment_bytes: self.segment_bytes,
             allow_tmpfs: self.allow_tmpfs,
             connections_per_address: self.connections_per_address as usize,
+            connections_of_strangers: self.connections_of_strangers.map(|count| count as usize),
             log: self.log,
             log_level: self.log_level,
         })
@@ -457,6 +469,7 @@ mod tests {
             (["--log-level", "warning"], "error, warn, info"),
             (["--log-level", "info,blah"], "\"blah\""),
             (["--connections-per-address", "0"], "20000"),
+            (["--connections-of-strangers", "0"], "20000"),
         ] {
             let error = check(&arguments).unwrap_err();
             assert!(error.contains(word), "{word} in {error}");

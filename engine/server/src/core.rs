@@ -1,13 +1,14 @@
 //! What one core does: start its engine, take connections in, and end in good order.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use weir_gateway::http::Tls;
-use weir_gateway::{Gateway, GatewaySettings, KeyRing};
+use weir_gateway::{Caller, Gateway, GatewaySettings, KeyRing};
 use weir_protocol::model::{StreamMode, StreamStatus};
 use weir_reactor::{CoreReactor, Inbox, Lane, Mailbox, Reactor, Reply, TcpSocket, thread_cpu_ns};
 use weir_stream::{ControlError, CoreSeed, CreateStream, Engine, StreamSettings};
@@ -17,6 +18,7 @@ use crate::admin::Admin;
 use crate::config::WantedStream;
 use crate::metrics::CoreMetrics;
 use crate::session::{self, CoreSessions, Greeted};
+use crate::strangers::{Stranger, Strangers, Welcome};
 use crate::visitors::Visitors;
 
 /// How long requests in flight may take once the server is told to stop.
@@ -29,6 +31,7 @@ pub(crate) enum CoreLetter {
     Connection {
         port: Port,
         descriptor: OwnedFd,
+        peer: IpAddr,
         seat: Seat,
     },
     /// A binary connection that belongs here; its hello was read elsewhere.
@@ -57,6 +60,7 @@ pub(crate) struct Launch {
     pub(crate) intake_bytes_max: usize,
     pub(crate) tls: Option<Tls>,
     pub(crate) refusals: Refusals,
+    pub(crate) welcome: Welcome,
     pub(crate) started: Reply<Result<(), String>>,
 }
 
@@ -70,6 +74,8 @@ struct Core {
     admin: Admin,
     /// HTTP connections, of both ports.
     visitors: Rc<Visitors>,
+    welcome: Welcome,
+    strangers: Strangers<TcpSocket>,
 }
 
 /// Runs until told to close.
@@ -82,6 +88,7 @@ pub(crate) async fn run(reactor: CoreReactor, launch: Launch) {
         intake_bytes_max,
         tls,
         refusals,
+        welcome,
         started,
     } = launch;
     let engine = match Engine::start(reactor.clone(), seed).await {
@@ -105,6 +112,8 @@ pub(crate) async fn run(reactor: CoreReactor, launch: Launch) {
         ),
         sessions: Rc::new(sessions),
         visitors,
+        welcome,
+        strangers: Strangers::new(welcome),
         cores,
         engine,
     });
@@ -128,8 +137,9 @@ impl Core {
             CoreLetter::Connection {
                 port,
                 descriptor,
+                peer,
                 seat,
-            } => self.take_connection(port, descriptor, seat),
+            } => self.take_connection(port, descriptor, peer, seat),
             CoreLetter::Moved { descriptor, seat } => {
                 let core = Rc::clone(self);
                 self.spawn(async move { core.serve_moved(descriptor, seat).await });
@@ -164,7 +174,7 @@ impl Core {
         self.engine.reactor().spawn(Lane::Network, task);
     }
 
-    fn take_connection(self: &Rc<Self>, port: Port, descriptor: OwnedFd, seat: Seat) {
+    fn take_connection(self: &Rc<Self>, port: Port, descriptor: OwnedFd, peer: IpAddr, seat: Seat) {
         let socket = match TcpSocket::adopt(descriptor) {
             Ok(socket) => socket,
             Err(error) => {
@@ -172,36 +182,60 @@ impl Core {
                 return;
             }
         };
+        let caller = self.welcome.caller(peer);
+        if port == Port::Admin {
+            // Its guests are those who look after the server.
+            caller.becomes_known();
+        }
+        let now = self.engine.monotonic();
+        let Some(stranger) = self.strangers.admit(socket.clone(), caller.clone(), now) else {
+            tracing::debug!(%peer, ?port, "too many strangers: one was not let in");
+            return;
+        };
         let core = Rc::clone(self);
         match port {
-            Port::Wire => self.spawn(async move { core.serve_new(socket, seat).await }),
+            Port::Wire => self.spawn(async move {
+                core.serve_new(socket, stranger, &caller, seat).await;
+            }),
             Port::Http => self.spawn(async move {
                 let visit = core.visitors.enter(port);
-                core.gateway.serve(socket, visit.stopping()).await;
-                drop(seat);
+                core.gateway.serve(socket, caller, visit.stopping()).await;
+                drop((stranger, seat));
             }),
             Port::Https => self.spawn(async move {
                 let visit = core.visitors.enter(port);
                 let tls = core.tls.borrow().clone();
                 let tls = tls.expect("the port is open because there is a certificate");
-                core.gateway.serve_tls(socket, &tls, visit.stopping()).await;
-                drop(seat);
+                let stop = visit.stopping();
+                core.gateway.serve_tls(socket, &tls, caller, stop).await;
+                drop((stranger, seat));
             }),
             Port::Admin => self.spawn(async move {
                 let visit = core.visitors.enter(port);
-                core.admin.serve(socket, visit.stopping()).await;
-                drop(seat);
+                core.admin.serve(socket, caller, visit.stopping()).await;
+                drop((stranger, seat));
             }),
         }
     }
 
     /// Greets a binary connection and serves it, here or on the core it is for.
-    async fn serve_new(&self, socket: TcpSocket, seat: Seat) {
+    async fn serve_new(
+        &self,
+        socket: TcpSocket,
+        stranger: Rc<Stranger<TcpSocket>>,
+        caller: &Caller,
+        seat: Seat,
+    ) {
         let watch = self.sessions.watch(socket.clone(), self.engine.monotonic());
         let stopping = self.sessions.is_stopping();
         let (here, cores) = (self.engine.core(), self.engine.cores());
         let greeted = session::greet(&socket, here, cores, stopping).await;
         drop(watch);
+        // Whoever says hello is known as far as this protocol knows anybody.
+        if matches!(greeted, Ok(Greeted::Welcome | Greeted::Elsewhere(_))) {
+            caller.becomes_known();
+        }
+        drop(stranger);
         match greeted {
             Ok(Greeted::Welcome) => self.serve(socket, seat).await,
             Ok(Greeted::Elsewhere(core)) => match socket.into_descriptor() {
@@ -249,6 +283,8 @@ impl Core {
             timed_out: counters.timed_out.get(),
             malformed: counters.malformed.get(),
             http_timed_out: self.gateway.counters().timed_out,
+            strangers: self.strangers.present() as u64,
+            strangers_sent_away: self.strangers.sent_away(),
             intake_bytes: self.sessions.intake.held_bytes() as u64,
             append: counters.append.borrow().clone(),
             read: counters.read.borrow().clone(),

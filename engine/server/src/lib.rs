@@ -23,6 +23,7 @@ mod metrics;
 mod repair;
 mod session;
 mod stop;
+mod strangers;
 pub mod units;
 mod visitors;
 

@@ -57,6 +57,9 @@ pub(crate) struct CoreMetrics {
     pub(crate) malformed: u64,
     /// Connections and bodies of HTTP that were too slow.
     pub(crate) http_timed_out: u64,
+    /// Connections that have not shown who they are.
+    pub(crate) strangers: u64,
+    pub(crate) strangers_sent_away: u64,
     /// Bytes that binary connections hold of frames that are not whole yet.
     pub(crate) intake_bytes: u64,
     pub(crate) append: DurationBuckets,
@@ -242,6 +245,11 @@ const CORE_COUNTERS: &[(&str, &str, CoreNumber)] = &[
         |c| c.http_timed_out as f64,
     ),
     (
+        "weir_strangers_sent_away",
+        "Connections ended or not let in because too many had not shown who they are",
+        |c| c.strangers_sent_away as f64,
+    ),
+    (
         "weir_malformed_requests",
         "Binary requests and hellos that made no sense",
         |c| c.malformed as f64,
@@ -249,11 +257,18 @@ const CORE_COUNTERS: &[(&str, &str, CoreNumber)] = &[
 ];
 
 /// Gauges of the server.
-const CORE_GAUGES: &[(&str, &str, CoreNumber)] = &[(
-    "weir_intake_bytes",
-    "Memory of binary connections for frames that are coming in",
-    |c| c.intake_bytes as f64,
-)];
+const CORE_GAUGES: &[(&str, &str, CoreNumber)] = &[
+    (
+        "weir_intake_bytes",
+        "Memory of binary connections for frames that are coming in",
+        |c| c.intake_bytes as f64,
+    ),
+    (
+        "weir_strangers",
+        "Connections that have not shown who they are",
+        |c| c.strangers as f64,
+    ),
+];
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -422,6 +437,8 @@ mod tests {
             timed_out: 0,
             malformed: 0,
             http_timed_out: 0,
+            strangers: 0,
+            strangers_sent_away: 0,
             intake_bytes: 16_384,
             append,
             read: DurationBuckets::default(),

@@ -16,11 +16,14 @@ use weir_reactor::{Lane, Monotonic, Reactor};
 use super::frame_watch::FramesSeen;
 use super::hall::{Hall, TimedOut};
 use super::room::Room;
+use crate::caller::Caller;
 use crate::sync::{AtomicU64, Ordering};
 
 /// A connection without a request may stay this long: clients that close theirs by themselves do it
 /// before, so that no request meets a connection that ends.
 const IDLE_MAX: Duration = Duration::from_mins(2);
+/// One that has not shown who it is has less.
+const STRANGER_IDLE_MAX: Duration = Duration::from_secs(30);
 /// A request's head must be there this long after its first byte, however it trickles; the longest is
 /// 32 KiB. Of HTTP/2 also any frame that is not of a body.
 const HEAD_MAX: Duration = Duration::from_secs(10);
@@ -51,6 +54,7 @@ pub(super) enum Overdue {
 #[derive(Debug)]
 pub(super) struct Pulse<R: Reactor> {
     reactor: R,
+    caller: Rc<Caller>,
     /// Requests in work, or whose answer is not handed over.
     requests: Cell<usize>,
     begun_so_far: Cell<u64>,
@@ -115,11 +119,12 @@ impl Cut {
 }
 
 impl<R: Reactor> Pulse<R> {
-    pub(super) fn new(hall: &Hall<R>) -> Self {
+    pub(super) fn new(hall: &Hall<R>, caller: Rc<Caller>) -> Self {
         let reactor = hall.reactor().clone();
         let now = reactor.monotonic();
         Self {
             reactor,
+            caller,
             timed_out: hall.timed_out().clone(),
             in_body: Cell::new(false),
             requests: Cell::new(0),
@@ -289,8 +294,13 @@ impl<R: Reactor> Pulse<R> {
         if self.gave_up.get() && is_past(Some(self.moved_at.get()), SEND_MAX + GIVE_UP_MAX) {
             return Some(Overdue::Stuck);
         }
+        let idle_max = if self.caller.is_known() {
+            IDLE_MAX
+        } else {
+            STRANGER_IDLE_MAX
+        };
         let is_idle = self.requests.get() == 0;
-        (is_idle && now.since(self.idle_since.get()) > IDLE_MAX).then_some(Overdue::Idle)
+        (is_idle && now.since(self.idle_since.get()) > idle_max).then_some(Overdue::Idle)
     }
 
     /// Completes when a deadline has passed.

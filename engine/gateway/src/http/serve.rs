@@ -27,6 +27,7 @@ use super::outgoing::Outgoing;
 use super::pulse::{Overdue, Pulse};
 use super::socket_io::SocketIo;
 use super::tls::{Tls, TlsStream};
+use crate::caller::Caller;
 
 /// Longest head of one request in bytes; a longer one is answered with 431. Presigned requests
 /// carry their signature and session token in the path.
@@ -59,6 +60,7 @@ const LEAVE_MAX: Duration = Duration::from_secs(10);
 pub async fn serve<R, S, B, F>(
     socket: S,
     hall: &Hall<R>,
+    caller: Rc<Caller>,
     service: impl Fn(Request<Incoming>) -> F,
     stop: impl Future<Output = ()>,
 ) where
@@ -67,7 +69,7 @@ pub async fn serve<R, S, B, F>(
     B: Body<Data = Bytes, Error = Infallible> + Unpin + 'static,
     F: Future<Output = Response<B>> + 'static,
 {
-    let pulse = Rc::new(Pulse::new(hall));
+    let pulse = Rc::new(Pulse::new(hall, caller));
     let stream = Stream::Plain(SocketIo::new(socket, pulse.clone()));
     serve_stream(stream, hall, pulse, service, pin!(stop)).await;
 }
@@ -78,6 +80,7 @@ pub async fn serve_tls<R, S, B, F>(
     socket: S,
     tls: &Tls,
     hall: &Hall<R>,
+    caller: Rc<Caller>,
     service: impl Fn(Request<Incoming>) -> F,
     stop: impl Future<Output = ()>,
 ) where
@@ -86,7 +89,7 @@ pub async fn serve_tls<R, S, B, F>(
     B: Body<Data = Bytes, Error = Infallible> + Unpin + 'static,
     F: Future<Output = Response<B>> + 'static,
 {
-    let pulse = Rc::new(Pulse::new(hall));
+    let pulse = Rc::new(Pulse::new(hall, caller));
     let mut stop = pin!(stop);
     let Ok(stream) = TlsStream::new(SocketIo::new(socket, pulse.clone()), tls) else {
         return;

@@ -3,13 +3,14 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use weir_gateway::{Gateway, GatewaySettings};
+use weir_gateway::{Caller, Gateway, GatewaySettings};
 use weir_protocol::model::StreamName;
 use weir_reactor::{
     Acceptor, CorePlan, CoreReactor, Inbox, Lane, Listener, Mailbox, Reactor, Reply, TcpSocket,
@@ -184,7 +185,8 @@ async fn serve(reactor: CoreReactor, seed: CoreSeed, mut orders: Inbox<Order>) {
             Order::Serve(descriptor) => {
                 let socket = TcpSocket::adopt(descriptor).unwrap();
                 reactor.spawn(Lane::Network, async move {
-                    gateway.serve(socket, std::future::pending()).await;
+                    let caller = Rc::new(Caller::new([127, 0, 0, 1].into()));
+                    gateway.serve(socket, caller, std::future::pending()).await;
                 });
             }
             Order::Change(name, change, answer) => reactor.spawn(Lane::Network, async move {

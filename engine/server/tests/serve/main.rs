@@ -3,6 +3,7 @@
 //! - `command_line`: every `weir stream` command, exit codes, refusals
 //! - `wire`: the binary protocol by hand: pipelining, waiting reads, nonsense, wrong cores
 //! - `life`: ready, admin pages, SIGTERM, kill and restart
+//! - `strangers`: connections that show nothing
 //! - `tls`: certificates: ours, the operator's, new ones, wrong ones
 
 #![allow(
@@ -13,5 +14,6 @@
 mod command_line;
 mod life;
 mod server;
+mod strangers;
 mod tls;
 mod wire;

@@ -9,7 +9,8 @@ use futures_util::future::{join, pending};
 use weir_reactor::sim::{RunLimit, Sim, SimOptions};
 use weir_reactor::{Reactor, Socket, Spares};
 
-use super::service::{receive_all, serve_one};
+use super::service::{known, receive_all, serve_one};
+use crate::caller::Caller;
 use crate::http::body::BODY_BYTES_MAX;
 use crate::http::serve::{HEAD_BYTES_MAX, serve};
 use crate::http::{Ceiling, Hall, LeasedBody};
@@ -134,6 +135,29 @@ fn silent_clients_are_given_up() {
     }
 }
 
+#[test]
+fn a_stranger_who_is_silent_is_given_up_earlier() {
+    let sim = Sim::new(7, SimOptions::default());
+    let (client, server) = sim.connect();
+    let reactor = sim.reactor();
+    let main = async move {
+        let service = |_request| {
+            let ceiling = Ceiling::new(1, Spares::default());
+            std::future::ready(Response::new(LeasedBody::new(vec![b'x'; 9], &ceiling)))
+        };
+        // That it was answered something does not make it known.
+        let ask = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        client.send(ask).await.unwrap();
+        let stranger = Rc::new(Caller::new([192, 0, 2, 1].into()));
+        let hall = Hall::new(reactor.clone());
+        serve(server, &hall, stranger, service, pending()).await;
+        drop(client);
+    };
+    sim.run(RunLimit::done(), main).unwrap();
+    let waited = sim.elapsed().as_secs();
+    assert!((30..=40).contains(&waited), "{waited} s");
+}
+
 /// Sends `head`, and then `bytes` bytes in pieces of `piece`, one a second; what is answered, and when
 /// the connection is over.
 fn trickle(head: &str, bytes: usize, piece: usize) -> (String, u64) {
@@ -233,7 +257,14 @@ fn a_client_that_takes_nothing_is_given_up() {
             .send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
             .await
             .unwrap();
-        serve(server, &Hall::new(reactor.clone()), service, pending()).await;
+        serve(
+            server,
+            &Hall::new(reactor.clone()),
+            known(),
+            service,
+            pending(),
+        )
+        .await;
         assert_eq!(ceiling.held_bytes(), 0, "all bytes were given back");
         drop(client);
     };

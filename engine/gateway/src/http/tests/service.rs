@@ -15,11 +15,19 @@ use hyper::body::{Bytes, Incoming};
 use weir_reactor::sim::{SimReactor, SimSocket};
 use weir_reactor::{Reactor, Socket, Spares};
 
+use crate::caller::Caller;
 use crate::http::{
     AnswerBody, BODY_BYTES_MAX, Ceiling, Hall, LeasedBody, Tls, collect, discard, serve, serve_tls,
 };
 
 const CEILING_BYTES: usize = 64 * 1024 * 1024;
+
+/// Who need not show anything.
+pub(super) fn known() -> Rc<Caller> {
+    let caller = Caller::new([127, 0, 0, 1].into());
+    caller.becomes_known();
+    Rc::new(caller)
+}
 
 /// What happened to the answers without an end.
 #[derive(Debug, Default)]
@@ -122,7 +130,7 @@ pub(super) async fn serve_seen(
     let ceiling = Ceiling::new(CEILING_BYTES, Spares::default());
     seen.ceiling.replace(Some(ceiling.clone()));
     let service = |request| answer(request, reactor.clone(), ceiling.clone(), seen.clone());
-    serve(socket, &Hall::new(reactor.clone()), service, stop).await;
+    serve(socket, &Hall::new(reactor.clone()), known(), service, stop).await;
     look(&reactor, &ceiling, &seen).await;
 }
 
@@ -137,7 +145,8 @@ pub(super) async fn serve_seen_tls(
     let ceiling = Ceiling::new(CEILING_BYTES, Spares::default());
     seen.ceiling.replace(Some(ceiling.clone()));
     let service = |request| answer(request, reactor.clone(), ceiling.clone(), seen.clone());
-    serve_tls(socket, tls, &Hall::new(reactor.clone()), service, stop).await;
+    let hall = Hall::new(reactor.clone());
+    serve_tls(socket, tls, &hall, known(), service, stop).await;
     look(&reactor, &ceiling, &seen).await;
 }
 

@@ -1,0 +1,39 @@
+//! Who is at the other end of a connection.
+//!
+//! Owns: where it comes from, and whether it has shown who it is. Never: what it has to show; that is
+//! [`crate::identity`]'s for HTTP, and a hello in the binary protocol.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+
+/// The other end of one connection. At first it is a stranger.
+#[derive(Debug)]
+pub struct Caller {
+    address: IpAddr,
+    is_known: Cell<bool>,
+}
+
+impl Caller {
+    /// Somebody who has shown nothing.
+    pub fn new(address: IpAddr) -> Self {
+        Self {
+            address: address.to_canonical(),
+            is_known: Cell::new(false),
+        }
+    }
+
+    /// Where it is, as far as the connection tells.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Whether it has shown who it is, or need not.
+    pub fn is_known(&self) -> bool {
+        self.is_known.get()
+    }
+
+    /// It has shown who it is, for as long as the connection lasts.
+    pub fn becomes_known(&self) {
+        self.is_known.set(true);
+    }
+}
