@@ -67,6 +67,8 @@ pub struct Judge {
     damaged: BTreeSet<ShardId>,
     /// What is missing may be missing; what is there must still be right.
     forgives: bool,
+    /// Records that the next life may have cut, for the marks that covered them were struck too.
+    excused: BTreeMap<ShardId, BTreeSet<Offset>>,
     failure: Option<String>,
     /// Records acknowledged.
     pub acknowledged: u64,
@@ -162,6 +164,7 @@ impl Judge {
         if self.forgives || self.damaged.contains(&shard) {
             return;
         }
+        let excused = self.excused.remove(&shard).unwrap_or_default();
         let Some(ledger) = self.shards.get(&shard) else {
             return;
         };
@@ -175,6 +178,7 @@ impl Judge {
             behind -= handed.bytes;
             if is_due(offset) && ledger.must_exist.contains(offset) && !seen.contains(offset) {
                 let expired = handed.arrival < promise.cutoff
+                    || excused.contains(offset)
                     || promise.bytes.is_some_and(|cap| behind >= cap);
                 gone.push((*offset, expired));
             }
@@ -192,6 +196,13 @@ impl Judge {
         let ledger = self.shards.get_mut(&shard).expect("it was there above");
         for (offset, _) in gone {
             ledger.must_exist.remove(&offset);
+        }
+    }
+
+    /// These records may be gone when the next life looks.
+    pub fn excuse(&mut self, records: impl IntoIterator<Item = (ShardId, Offset)>) {
+        for (shard, offset) in records {
+            self.excused.entry(shard).or_default().insert(offset);
         }
     }
 

@@ -11,5 +11,6 @@ pub mod judge;
 pub mod ledger;
 mod life;
 pub mod planted;
+mod rot;
 pub mod story;
 pub mod streams;

@@ -1,7 +1,6 @@
 //! One seed's story.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use weir_log::{Discipline, FolderIdentity, LedgerState, LogSettings, Retention};
@@ -11,6 +10,7 @@ use weir_reactor::sim::{Crash, Dice, Faults, RunLimit, Sim, SimOptions};
 use crate::judge::{Judge, RecordId};
 use crate::ledger::Durable;
 use crate::life::live;
+use crate::rot;
 
 /// What a story came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,12 +49,22 @@ pub enum Menu {
     /// What there was at first: seeds that found bugs then tell the same story for ever.
     First,
     /// Failing flushes, stalls and misdirected writes too, and what a catalog notes beside the log.
+    Second,
+    /// A slot may be struck by rot more than once between two lives.
     Whole,
+    /// The whole menu, and no loss is excused: to see that there are some to excuse.
+    NothingExcused,
     /// The whole menu, on a machine that forgets to flush folders: a bug planted for the judge.
     ForgottenFolderFlush,
     /// The whole menu, with flushes that fail in every recovery: a bug planted in what is done then shows
     /// in one life of thousands otherwise.
     FailingFlushes,
+}
+
+impl Menu {
+    fn strikes_again(self) -> bool {
+        !matches!(self, Self::First | Self::Second)
+    }
 }
 
 /// What every life shares.
@@ -114,6 +124,7 @@ pub fn tell<D: Discipline>(seed: u64, menu: Menu) -> Result<Tally, String> {
     let mut dice = Dice::new(seed);
     // Draws of its own: what is new on the menu does not change what was there before.
     let mut more = Dice::new(!seed);
+    let mut strikes = Dice::new(seed.rotate_left(32));
     let segment_bytes = 4096 * dice.between(20, 60);
     let capacity_bytes = if dice.below(6) == 0 {
         segment_bytes * 7
@@ -200,11 +211,11 @@ pub fn tell<D: Discipline>(seed: u64, menu: Menu) -> Result<Tally, String> {
             world.judge.borrow_mut().forgive_losses();
         }
         if covered && dice.below(3) == 0 {
-            let places = dice.between(1, 3) as u32;
-            let mut struck = BTreeSet::new();
-            for _ in 0..places {
-                tally.rotted += u32::from(rot(&sim, &mut dice, &mut struck));
-            }
+            tally.rotted += if menu.strikes_again() && strikes.coin() {
+                rot::strike_again(&sim, &mut dice, &mut strikes, &world, menu)
+            } else {
+                rot::strike(&sim, &mut dice)
+            };
             world.on_purpose.set(true);
         }
         if dice.below(8) == 0 {
@@ -329,42 +340,4 @@ fn fail_flushes(more: &mut Dice, plan: &mut Plan) {
 /// Whether lives are to be told to whoever looks for a bug.
 pub(crate) fn is_verbose() -> bool {
     std::env::var_os("WEIR_SIM_VERBOSE").is_some()
-}
-
-/// Damages bytes that lie on disk: a bit or a sector of some slot. False if it let the slot be, for
-/// it was struck before: two strikes may take the newest frame and the only mark that covers it, and
-/// nothing is left to tell that from a torn write.
-fn rot(sim: &Sim, dice: &mut Dice, struck: &mut BTreeSet<String>) -> bool {
-    let disk = sim.disk();
-    let paths = disk.paths();
-    if paths.is_empty() {
-        return false;
-    }
-    let path = &paths[dice.below(paths.len() as u64) as usize];
-    let bytes = disk.durable_bytes(path).expect("a listed file can be read");
-    let used: Vec<usize> = (0..bytes.len() / 512)
-        .filter(|s| bytes[s * 512..(s + 1) * 512].iter().any(|b| *b != 0))
-        .collect();
-    if used.is_empty() {
-        return false;
-    }
-    // The first sector, of a segment's header, more often than its share.
-    let sector = match dice.below(4) {
-        0 => used[0] as u64,
-        _ => used[dice.below(used.len() as u64) as usize] as u64,
-    };
-    let byte = sector * 512 + dice.below(512);
-    let bit = dice.coin().then(|| dice.below(8) as u8);
-    if !struck.insert(path.clone()) {
-        return false;
-    }
-    if is_verbose() {
-        eprintln!("rot: {path} at {byte}");
-    }
-    match bit {
-        Some(bit) => disk.rot_bit(path, byte, bit),
-        None => disk.zero_sector(path, byte),
-    }
-    .expect("the byte is inside the file");
-    true
 }
