@@ -27,7 +27,7 @@ mod thread;
 mod uring;
 
 pub use blocking::{BlockingDisk, BlockingFile, PlainDisk, PlainFile};
-pub use clock::{monotonic, thread_cpu_ns, wall_ms};
+pub use clock::{boot, monotonic, thread_cpu_ns, wall_ms};
 pub use cores::{
     CorePlan, Inbox, Mailbox, PlacementError, Reply, ReplyDropped, Retiring, Running, StartError,
     Waiting, choose_cpus, cpus_allowed, mailbox, oneshot, pin_this_thread, start_cores,
@@ -39,7 +39,7 @@ pub use net::{Acceptor, Listener};
 pub use off_core::off_core;
 pub use random::{random, random_bytes};
 pub use seam::{
-    BLOCK_BYTES, Buffer, Disk, Entry, File, Lane, Map, Monotonic, Reactor, Socket, Space,
+    BLOCK_BYTES, BootId, Buffer, Disk, Entry, File, Lane, Map, Monotonic, Reactor, Socket, Space,
 };
 pub use signals::{Signal, SignalCloser, SignalEvents};
 pub use spare::{Lent, Spares};

@@ -30,6 +30,27 @@ impl Monotonic {
     }
 }
 
+/// One start of the machine's monotonic clock: its times can be compared only within one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BootId(Option<u64>);
+
+impl BootId {
+    /// As it was noted; 0 for one that is not known.
+    pub fn from_bits(bits: u64) -> Self {
+        Self((bits != 0).then_some(bits))
+    }
+
+    /// To be noted.
+    pub fn to_bits(self) -> u64 {
+        self.0.unwrap_or(0)
+    }
+
+    /// Whether both are known and one: else nothing is known of the time between.
+    pub fn is_same(self, other: Self) -> bool {
+        self.0.is_some() && self.0 == other.0
+    }
+}
+
 /// What a task is about; each lane has its share of the core and its latency class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
@@ -56,6 +77,9 @@ pub trait Reactor: Clone + 'static {
 
     /// Time that never goes back.
     fn monotonic(&self) -> Monotonic;
+
+    /// Which start of the machine that time is of.
+    fn boot(&self) -> BootId;
 
     /// Sixty-four random bits.
     fn random(&self) -> u64;

@@ -110,7 +110,7 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
     end_transitions(&catalog, &mut contents, cores).map_err(failed)?;
     let seal_key = contents.seal_key;
     let expiry = expiry_of(reactor, &catalog, contents.expiry).map_err(failed)?;
-    let noted = NotedExpiry::new(&expiry, reactor.monotonic());
+    let noted = NotedExpiry::new(&expiry);
     let model = Model::new(&mut contents, cores);
     let streams = model.snapshot();
     let stop = if is_clean {
@@ -209,12 +209,10 @@ fn expiry_of<R: Reactor, D: BlockingDisk>(
     catalog: &Catalog<D>,
     noted: Option<ExpiryAccount>,
 ) -> Result<ExpiryAccount, CatalogError> {
-    let (wall, now) = (
-        Timestamp::from_millis(reactor.wall_ms()),
-        reactor.monotonic(),
-    );
-    let first = || ExpiryClock::first_account(wall, now);
-    let mut clock = ExpiryClock::resume(noted.unwrap_or_else(first), now);
+    let wall = Timestamp::from_millis(reactor.wall_ms());
+    let (now, boot) = (reactor.monotonic(), reactor.boot());
+    let first = || ExpiryClock::first_account(wall, now, boot);
+    let mut clock = ExpiryClock::resume(noted.unwrap_or_else(first), now, boot);
     // How long records are kept is not known yet: a clock that jumped stays behind.
     clock.tick(wall, now, u64::MAX);
     let account = clock.account();

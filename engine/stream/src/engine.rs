@@ -120,7 +120,7 @@ impl<R: Reactor> Engine<R> {
             core,
             text: error.to_string(),
         })?;
-        let clock = ExpiryClock::resume(seed.expiry, reactor.monotonic());
+        let clock = ExpiryClock::resume(seed.expiry, reactor.monotonic(), reactor.boot());
         let inner = Inner {
             log,
             core,

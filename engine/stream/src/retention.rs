@@ -18,9 +18,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use serde::{Deserialize, Serialize};
 use weir_protocol::model::Timestamp;
-use weir_reactor::Monotonic;
+use weir_reactor::{BootId, Monotonic};
 
 /// A wall clock that gained this much on elapsed time, at once or in steps, has jumped. The expiry
 /// clock may stay behind by less for ever; it never makes up for it, or many small steps would add
@@ -30,7 +29,7 @@ const JUMP_MS: u64 = 5_000;
 const NEWS_MS: i64 = 1_000;
 
 /// What of the expiry clock outlives a restart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ExpiryAccount {
     /// The expiry clock, in milliseconds since 1970.
     pub(crate) effective_ms: u64,
@@ -41,6 +40,8 @@ pub(crate) struct ExpiryAccount {
     pub(crate) behind_ms: u64,
     /// The monotonic clock when this was written, in nanoseconds.
     pub(crate) monotonic_ns: u64,
+    /// Which start of the machine that clock was of.
+    pub(crate) boot: BootId,
 }
 
 /// The newest account that is durable, for all cores to see: what their clocks show, and what
@@ -59,8 +60,8 @@ struct Noted {
 }
 
 impl NotedExpiry {
-    pub(crate) fn new(account: &ExpiryAccount, now: Monotonic) -> Self {
-        let account = account.by_the_clock_of(now);
+    /// `account` was written in this start of the machine.
+    pub(crate) fn new(account: &ExpiryAccount) -> Self {
         Self(Arc::new(Noted {
             shows: AtomicI64::new(account.shows()),
             reaches: AtomicI64::new(account.reaches()),
@@ -91,15 +92,16 @@ impl NotedExpiry {
 }
 
 impl ExpiryAccount {
-    /// As it would be had this start of the machine written it.
-    fn by_the_clock_of(self, now: Monotonic) -> Self {
-        let monotonic_ns = if now.0 >= self.monotonic_ns {
-            self.monotonic_ns
-        } else {
-            0
-        };
+    /// As it would be had this start of the machine written it. Of another one's clock nothing is known,
+    /// not even that its start came later: a folder may have moved to a machine that has been up for
+    /// longer. No time has passed for sure, then.
+    fn by_the_clock_of(self, now: Monotonic, boot: BootId) -> Self {
+        if self.boot.is_same(boot) && now.0 >= self.monotonic_ns {
+            return self;
+        }
         Self {
-            monotonic_ns,
+            monotonic_ns: now.0,
+            boot,
             ..self
         }
     }
@@ -136,24 +138,25 @@ pub(crate) struct ExpiryClock {
     is_followed: bool,
     /// What was last sent to be noted.
     sent: ExpiryAccount,
+    boot: BootId,
 }
 
 impl ExpiryClock {
     /// The account of a new folder: the wall clock.
-    pub(crate) fn first_account(wall: Timestamp, now: Monotonic) -> ExpiryAccount {
+    pub(crate) fn first_account(wall: Timestamp, now: Monotonic, boot: BootId) -> ExpiryAccount {
         ExpiryAccount {
             effective_ms: wall.as_millis(),
             since_jump_ms: u64::MAX / 2,
             behind_ms: 0,
             monotonic_ns: now.0,
+            boot,
         }
     }
 
     /// Goes on after a restart. The monotonic clock counts while the machine runs, also without
-    /// this server; if it stands lower than it stood, the machine was started anew since, and at
-    /// least the time since then has passed.
-    pub(crate) fn resume(account: ExpiryAccount, now: Monotonic) -> Self {
-        let account = account.by_the_clock_of(now);
+    /// this server; what passed before or since another start of the machine does not count.
+    pub(crate) fn resume(account: ExpiryAccount, now: Monotonic, boot: BootId) -> Self {
+        let account = account.by_the_clock_of(now, boot);
         Self {
             effective_ms: account.effective_ms,
             since_jump_ms: account.since_jump_ms,
@@ -161,6 +164,7 @@ impl ExpiryClock {
             looked: Monotonic(account.monotonic_ns),
             is_followed: account.since_jump_ms > 0,
             sent: account,
+            boot: account.boot,
         }
     }
 
@@ -211,6 +215,7 @@ impl ExpiryClock {
             since_jump_ms: self.since_jump_ms,
             behind_ms: self.behind_ms,
             monotonic_ns: self.looked.0,
+            boot: self.boot,
         }
     }
 }
@@ -224,6 +229,10 @@ mod tests {
     const DAY_MS: u64 = 24 * HOUR_MS;
     const START: u64 = 1_700_000_000_000;
 
+    fn boot(number: u64) -> BootId {
+        BootId::from_bits(number)
+    }
+
     fn at(millis: u64) -> Timestamp {
         Timestamp::from_millis(START + millis)
     }
@@ -233,18 +242,18 @@ mod tests {
 
     impl Durable {
         fn new(wall: Timestamp, now: Monotonic) -> Self {
-            Self::resume(ExpiryClock::first_account(wall, now), now)
+            Self::resume(ExpiryClock::first_account(wall, now, boot(1)), now)
         }
 
         fn resume(account: ExpiryAccount, now: Monotonic) -> Self {
-            Self(ExpiryClock::resume(account, now))
+            Self(ExpiryClock::resume(account, now, boot(1)))
         }
 
         fn tick(&mut self, wall: Timestamp, now: Monotonic, longest_ms: u64) -> Timestamp {
             self.0.tick(wall, now, longest_ms);
             let account = self.0.account();
             self.0.sends(account);
-            self.0.heed(&NotedExpiry::new(&account, now));
+            self.0.heed(&NotedExpiry::new(&account));
             Timestamp::from_millis(account.effective_ms)
         }
     }
@@ -326,11 +335,34 @@ mod tests {
             ahead.tick(at(9 * DAY_MS), Monotonic(170 * SECOND), DAY_MS),
             at(70_000)
         );
-        // The machine was started anew five seconds ago: that much is sure.
-        let mut anew = Durable::resume(account, Monotonic(5 * SECOND));
-        assert_eq!(
-            anew.tick(at(DAY_MS), Monotonic(5 * SECOND), DAY_MS),
-            at(15_000)
-        );
+    }
+
+    /// The machine was started anew, or it is another one, which has been up for longer: its clock says
+    /// nothing of the time between, nor does an account that names no boot.
+    #[test]
+    fn another_boot_counts_from_its_first_look() {
+        let mut clock = Durable::new(at(0), Monotonic(100 * SECOND));
+        clock.tick(at(10_000), Monotonic(110 * SECOND), DAY_MS);
+        let account = clock.0.account();
+        let of_an_earlier_build = ExpiryAccount {
+            boot: boot(0),
+            ..account
+        };
+        for (account, now_boot) in [(account, 2), (account, 0), (of_an_earlier_build, 1)] {
+            for up in [5, 100, 2 * 24 * 3600] {
+                let up = Monotonic(up * SECOND);
+                let mut anew = Durable(ExpiryClock::resume(account, up, boot(now_boot)));
+                assert_eq!(anew.tick(at(25 * HOUR_MS), up, DAY_MS), at(10_000));
+                // From here on time counts as ever, and the account is of this boot.
+                let second = Monotonic(up.0 + SECOND);
+                let shown = anew.tick(at(25 * HOUR_MS), second, DAY_MS);
+                assert_eq!(shown, at(11_000));
+                assert_eq!(anew.0.account().boot, boot(now_boot));
+                // Once all from before has had its time, the clock catches up.
+                let later = Monotonic(up.0 + 25 * 3600 * SECOND);
+                let shown = anew.tick(at(50 * HOUR_MS), later, DAY_MS);
+                assert!(shown > at(49 * HOUR_MS), "{shown:?}");
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::executor::{Completion, Life};
 use super::faults::Faults;
 use super::folder::SimFolder;
-use crate::seam::{Lane, Monotonic, Reactor};
+use crate::seam::{BootId, Lane, Monotonic, Reactor};
 
 /// One life of the simulated process. After a crash it is dead: what it spawns never runs, what it
 /// awaits never comes. Take a new one from [`super::Sim::reactor`].
@@ -67,6 +67,11 @@ impl Reactor for SimReactor {
     fn monotonic(&self) -> Monotonic {
         let world = &self.life.world;
         Monotonic(world.now.get() - world.booted.get())
+    }
+
+    fn boot(&self) -> BootId {
+        // No two power cuts leave one moment: time passes between them.
+        BootId::from_bits(self.life.world.booted.get() + 1)
     }
 
     fn random(&self) -> u64 {

@@ -13,7 +13,7 @@ use super::pulse::{self, Pulse};
 use super::readiness::Readiness;
 use crate::clock;
 use crate::random;
-use crate::seam::{Lane, Monotonic, Reactor};
+use crate::seam::{BootId, Lane, Monotonic, Reactor};
 
 /// A real core. Made by [`crate::start_cores`]; it stays on the thread of its core.
 #[derive(Clone)]
@@ -93,6 +93,10 @@ impl Reactor for CoreReactor {
 
     fn monotonic(&self) -> Monotonic {
         clock::monotonic()
+    }
+
+    fn boot(&self) -> BootId {
+        clock::boot()
     }
 
     fn random(&self) -> u64 {

@@ -16,7 +16,7 @@ use thiserror::Error;
 use weir_log::{LedgerChange, LedgerState};
 use weir_protocol::limits::EPOCH_MAX;
 use weir_protocol::model::{Epoch, LogId, StreamName};
-use weir_reactor::{BlockingDisk, BlockingFile};
+use weir_reactor::{BlockingDisk, BlockingFile, BootId};
 
 use super::account;
 use super::entry::{self, EntryError};
@@ -64,6 +64,8 @@ mod number {
     pub(super) const EXPIRY_SINCE_JUMP_MS: &str = "expiry-since-jump-ms";
     pub(super) const EXPIRY_BEHIND_MS: &str = "expiry-behind-ms";
     pub(super) const EXPIRY_MONOTONIC_NS: &str = "expiry-monotonic-ns";
+    /// Which start of the machine that is of. Not in the catalogs of earlier builds.
+    pub(super) const EXPIRY_BOOT: &str = "expiry-boot";
 }
 const SEAL_KEY: &str = "seal-key";
 
@@ -319,6 +321,11 @@ impl<D: BlockingDisk> Catalog<D> {
                 since_jump_ms: number(number::EXPIRY_SINCE_JUMP_MS)?,
                 behind_ms: number(number::EXPIRY_BEHIND_MS)?,
                 monotonic_ns: number(number::EXPIRY_MONOTONIC_NS)?,
+                boot: BootId::from_bits(
+                    numbers
+                        .get(number::EXPIRY_BOOT)?
+                        .map_or(0, |boot| boot.value()),
+                ),
             }),
         };
         Ok(Contents {
@@ -536,6 +543,7 @@ impl<D: BlockingDisk> Catalog<D> {
             numbers.insert(number::EXPIRY_SINCE_JUMP_MS, account.since_jump_ms)?;
             numbers.insert(number::EXPIRY_BEHIND_MS, account.behind_ms)?;
             numbers.insert(number::EXPIRY_MONOTONIC_NS, account.monotonic_ns)?;
+            numbers.insert(number::EXPIRY_BOOT, account.boot.to_bits())?;
             Ok(())
         })
     }
@@ -580,4 +588,41 @@ fn write(
     make(&change)?;
     change.commit()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_reactor::PlainDisk;
+
+    use super::*;
+
+    #[test]
+    fn an_account_of_an_earlier_build_is_of_no_known_boot() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = PlainDisk::new(folder.path());
+        Catalog::create(&disk, [7; 32]).unwrap();
+        let namespace = Namespace {
+            account: "000000000000".to_owned(),
+            region: "local".to_owned(),
+        };
+        let catalog = Catalog::open(&disk, namespace).unwrap();
+        catalog.begin_life(1).unwrap();
+        let account = ExpiryAccount {
+            effective_ms: 4,
+            since_jump_ms: 3,
+            behind_ms: 2,
+            monotonic_ns: 1,
+            boot: BootId::from_bits(u64::MAX),
+        };
+        catalog.put_expiry(&account).unwrap();
+        assert_eq!(catalog.read(1).unwrap().expiry, Some(account));
+        write(catalog.database().unwrap(), |change| {
+            change.open_table(NUMBERS)?.remove(number::EXPIRY_BOOT)?;
+            Ok(())
+        })
+        .unwrap();
+        let boot = BootId::from_bits(0);
+        let expected = ExpiryAccount { boot, ..account };
+        assert_eq!(catalog.read(1).unwrap().expiry, Some(expected));
+    }
 }
