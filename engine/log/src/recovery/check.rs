@@ -353,6 +353,7 @@ impl<R: Reactor> Recovery<'_, R> {
             self.tell_strange(&path, entry.bytes, &header, looked.err(), out)
                 .await?;
         }
+        self.tell_apart(ledger, &mut slots).await?;
         self.make_anew(ledger, &mut slots).await?;
         slots.unsealed.sort_by_key(|u| u.ordinal);
         slots.previous_ends.sort_by_key(|(ordinal, _)| *ordinal);

@@ -10,6 +10,7 @@
 //! It is idempotent: a crash in the middle leaves a folder that recovers to the same state. A read
 //! *error* is not a tear: the log stops for the operator, and nothing is changed.
 
+mod astray;
 mod check;
 mod judge;
 mod scan;

@@ -169,30 +169,27 @@ impl<R: Reactor> Recovery<'_, R> {
         Some(ScannedFrame { header, batches })
     }
 
-    /// Generation and position of the newest frame in a slot whose header is damaged.
-    pub(crate) async fn newest_frame(
+    /// Generation and position of the frames in a slot, of whatever life, that lie at their place.
+    pub(crate) async fn frames_in(
         &self,
-        slot: u32,
+        path: &str,
         file: &FileOf<R>,
-    ) -> Result<Option<(u64, Position)>, RecoveryError> {
-        let path = slot_path(self.log, slot);
-        let bytes = self.read_segment::<Sound>(&path, file).await?;
-        let block = BLOCK_BYTES as usize;
-        let newest = (0..bytes.len() / block)
-            .filter_map(|i| {
-                FrameHeader::decode(&bytes[i * block..])
-                    .ok()
-                    .map(|h| (i, h))
-            })
-            .filter(|(i, h)| {
-                let offset = h.position.0 % self.identity.segment_bytes;
-                h.folder == self.identity.folder
-                    && h.log == self.log
-                    && offset == (i * block) as u64
-            })
-            .map(|(_, h)| (h.generation, h.position))
-            .max();
-        Ok(newest)
+    ) -> Result<Vec<(u64, Position)>, RecoveryError> {
+        let bytes = self.read_segment::<Sound>(path, file).await?;
+        Ok(self.frames_of(&bytes))
+    }
+
+    /// As [`Self::frames_in`], of the first bytes of a slot.
+    pub(crate) fn frames_of(&self, bytes: &[u8]) -> Vec<(u64, Position)> {
+        let blocks = bytes.chunks_exact(BLOCK_BYTES as usize).enumerate();
+        let frames = blocks.filter_map(|(i, b)| FrameHeader::decode(b).ok().map(|h| (i, h)));
+        let at_home = frames.filter(|(i, h)| {
+            let offset = h.position.0 % self.identity.segment_bytes;
+            h.folder == self.identity.folder
+                && h.log == self.log
+                && offset == *i as u64 * u64::from(BLOCK_BYTES)
+        });
+        at_home.map(|(_, h)| (h.generation, h.position)).collect()
     }
 }
 

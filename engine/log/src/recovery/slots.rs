@@ -64,6 +64,10 @@ pub(crate) struct Slots {
     pub(crate) free: Vec<u32>,
     /// Slots that hold a segment which was given up.
     pub(crate) set_aside: usize,
+    /// Slots with a generation of which blocks went astray to them.
+    pub(crate) astray: BTreeSet<(u32, u64)>,
+    /// Generations that a void header names.
+    pub(crate) voided: BTreeSet<u64>,
     pub(crate) end: Position,
     next_slot: u32,
     generation_max: u64,
@@ -94,6 +98,25 @@ impl Slots {
             .generation
             .max(trailer.next_generation.saturating_sub(1));
         self.generation_max = self.generation_max.max(used);
+    }
+
+    /// What a header says is true of its segment, whatever slot it lies in.
+    fn note_header(&mut self, header: &SegmentHeader, ledger: &LedgerState) {
+        self.generation_max = self.generation_max.max(header.generation);
+        let counts = ledger.segments.contains(&header.generation)
+            || header.generation > ledger.known_generation;
+        match header.kind {
+            SegmentKind::Void => {
+                self.ordinal_max = self.ordinal_max.max(header.ordinal);
+                self.voided.insert(header.generation);
+            }
+            SegmentKind::Log if counts => {
+                self.ordinal_max = self.ordinal_max.max(header.ordinal);
+                let ends = (header.ordinal, header.previous_end);
+                self.previous_ends.push(ends);
+            }
+            SegmentKind::Log | SegmentKind::Settled => {}
+        }
     }
 
     /// The newest segment was sealed by a clean stop. A newer one that a recovery voided, and that was
@@ -205,6 +228,7 @@ impl<R: Reactor> Recovery<'_, R> {
                     .await?;
             }
         }
+        self.tell_apart(ledger, &mut slots).await?;
         self.check_none_is_missing(ledger, &slots)?;
         self.make_anew(ledger, &mut slots).await?;
         slots.unsealed.sort_by_key(|u| u.ordinal);
@@ -310,7 +334,8 @@ impl<R: Reactor> Recovery<'_, R> {
         let last = segment_bytes - TRAILER_BYTES as u64;
         let tail = file.read(last, TRAILER_BYTES).await;
         let tail = tail.map_err(|e| self.read_failed(&path, last, &e))?;
-        let header = SegmentHeader::decode(head.as_ref());
+        let header = SegmentHeader::decode(head.as_ref())
+            .filter(|header| !slots.astray.contains(&(number, header.generation)));
         if let Some(header) = &header {
             if self.is_set_aside(header, ledger) {
                 slots.note_set_aside(header.generation);
@@ -321,7 +346,18 @@ impl<R: Reactor> Recovery<'_, R> {
         let ours = |t: &Trailer| {
             t.folder == self.identity.folder && t.log == self.log && t.is_possible(segment_bytes)
         };
-        let mut trailer = Trailer::decode(tail.as_ref()).filter(ours);
+        let mut trailer = Trailer::decode(tail.as_ref())
+            .filter(ours)
+            .filter(|trailer| !slots.astray.contains(&(number, trailer.generation)));
+        if let Some(named) = &header
+            && self
+                .header_is_astray(&path, &file, (named, trailer.as_ref()), ledger)
+                .await?
+        {
+            slots.note_header(named, ledger);
+            slots.astray.insert((number, named.generation));
+            return Box::pin(self.look_at(number, ledger, slots)).await;
+        }
         let Some(header) = header else {
             if let Some(trailer) = &trailer {
                 // Whatever becomes of it, its generation is never used again: this slot may be, and
@@ -346,7 +382,7 @@ impl<R: Reactor> Recovery<'_, R> {
         };
         trailer = trailer
             .filter(|t| t.generation == header.generation && t.incarnation >= header.incarnation);
-        slots.generation_max = slots.generation_max.max(header.generation);
+        slots.note_header(&header, ledger);
         let counts = ledger.segments.contains(&header.generation);
         let unknown = header.generation > ledger.known_generation;
         match header.kind {
@@ -364,31 +400,21 @@ impl<R: Reactor> Recovery<'_, R> {
                 }
                 _ => slots.free.push(number),
             },
-            SegmentKind::Void => {
-                slots.ordinal_max = slots.ordinal_max.max(header.ordinal);
-                slots.free.push(number);
-            }
-            SegmentKind::Log if counts || unknown => {
-                slots.ordinal_max = slots.ordinal_max.max(header.ordinal);
-                slots
-                    .previous_ends
-                    .push((header.ordinal, header.previous_end));
-                match trailer {
-                    Some(trailer) => {
-                        self.found_sealed(number, trailer, Some(header), !counts, slots);
-                    }
-                    None => slots.unsealed.push(Unsealed {
-                        slot: number,
-                        ordinal: header.ordinal,
-                        generation: header.generation,
-                        header: Some(header),
-                        known_end: None,
-                        next_generation: 0,
-                        was_sealed: counts,
-                    }),
+            SegmentKind::Log if counts || unknown => match trailer {
+                Some(trailer) => {
+                    self.found_sealed(number, trailer, Some(header), !counts, slots);
                 }
-            }
-            SegmentKind::Log => slots.free.push(number),
+                None => slots.unsealed.push(Unsealed {
+                    slot: number,
+                    ordinal: header.ordinal,
+                    generation: header.generation,
+                    header: Some(header),
+                    known_end: None,
+                    next_generation: 0,
+                    was_sealed: counts,
+                }),
+            },
+            SegmentKind::Log | SegmentKind::Void => slots.free.push(number),
         }
         Ok(())
     }
@@ -479,8 +505,9 @@ impl<R: Reactor> Recovery<'_, R> {
                 return Ok(());
             }
         }
-        let newest = self.newest_frame(slot, file).await?;
-        match newest {
+        let frames = self.frames_in(&slot_path(self.log, slot), file).await?;
+        let at_home = |(generation, _): &_| !slots.astray.contains(&(slot, *generation));
+        match frames.into_iter().filter(at_home).max() {
             Some((generation, _)) if ledger.set_aside.contains(&generation) => {
                 slots.note_set_aside(generation);
             }
