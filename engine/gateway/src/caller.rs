@@ -11,6 +11,7 @@ use std::net::IpAddr;
 pub struct Caller {
     address: IpAddr,
     is_known: Cell<bool>,
+    is_turned_away: Cell<bool>,
 }
 
 impl Caller {
@@ -19,6 +20,7 @@ impl Caller {
         Self {
             address: address.to_canonical(),
             is_known: Cell::new(false),
+            is_turned_away: Cell::new(false),
         }
     }
 
@@ -35,5 +37,14 @@ impl Caller {
     /// It has shown who it is, for as long as the connection lasts.
     pub fn becomes_known(&self) {
         self.is_known.set(true);
+    }
+
+    /// Its connection of HTTP/2 is to end when what it asked is answered; HTTP/1.1 has a header for it.
+    pub(crate) fn turn_away(&self) {
+        self.is_turned_away.set(true);
+    }
+
+    pub(crate) fn is_turned_away(&self) -> bool {
+        self.is_turned_away.get()
     }
 }

@@ -9,9 +9,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use ::http::{Method, Request, Response, StatusCode, Uri};
+use ::http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
-use weir_reactor::{Lent, Reactor, Socket};
+use weir_reactor::{Lent, Monotonic, Reactor, Socket};
 use weir_stream::Engine;
 
 use crate::action;
@@ -21,6 +21,7 @@ use crate::clock_text;
 use crate::document::Value;
 use crate::encoding::Encoding;
 use crate::error::{ErrorKind, ServiceError};
+use crate::failures::Failures;
 use crate::http::{
     AnswerBody, BODY_BYTES_MAX, Ceiling, CollectError, Hall, Lease, LeasedBody, Tls, collect,
     discard, serve, serve_tls,
@@ -84,6 +85,10 @@ impl Default for GatewaySettings {
 pub struct GatewayCounters {
     /// Connections and bodies given up because the client was too slow.
     pub timed_out: u64,
+    /// Requests whose credentials did not do.
+    pub authentication_failures: u64,
+    /// Of them, those that were told so late.
+    pub authentication_delayed: u64,
 }
 
 /// One core's gateway. A clone is the same gateway.
@@ -103,6 +108,7 @@ struct Shared<R: Reactor> {
     engine: Engine<R>,
     hall: Hall<R>,
     gatekeeper: Gatekeeper,
+    failures: Failures,
     seal: Seal,
     ids: Ids,
     ceiling: Rc<Ceiling>,
@@ -130,6 +136,7 @@ impl<R: Reactor> Gateway<R> {
                 hall: Hall::new(engine.reactor().clone()),
                 engine,
                 gatekeeper: Gatekeeper::new(settings.authentication, default),
+                failures: Failures::default(),
                 seal,
                 ids,
                 date: RefCell::new((u64::MAX, HeaderValue::from_static(""))),
@@ -146,6 +153,8 @@ impl<R: Reactor> Gateway<R> {
     pub fn counters(&self) -> GatewayCounters {
         GatewayCounters {
             timed_out: self.shared.hall.timed_out().so_far(),
+            authentication_failures: self.shared.failures.so_far(),
+            authentication_delayed: self.shared.failures.late(),
         }
     }
 
@@ -187,6 +196,8 @@ struct Answer {
     body: Reply,
     /// Whether the connection must end, because the request's body was not read.
     close: bool,
+    /// Whether the credentials did not do.
+    is_failure: bool,
 }
 
 impl Answer {
@@ -203,6 +214,7 @@ impl Answer {
             content_type: Some(encoding.content_type()),
             body,
             close: false,
+            is_failure: false,
         }
     }
 
@@ -221,6 +233,7 @@ impl Answer {
             content_type: None,
             body: Reply::Body(body.as_bytes().to_vec()),
             close: false,
+            is_failure: false,
         }
     }
 
@@ -230,6 +243,15 @@ impl Answer {
             content_type: Some(EVENT_STREAM),
             body,
             close: false,
+            is_failure: false,
+        }
+    }
+
+    /// An error of somebody who does not show who it is.
+    fn failure(encoding: Encoding, error: &ServiceError) -> Self {
+        Self {
+            is_failure: true,
+            ..Self::error(encoding, error)
         }
     }
 
@@ -252,7 +274,7 @@ impl<R: Reactor> Shared<R> {
         }
         let origin = head.headers.contains_key(header::ORIGIN);
         let preflight = origin && head.method == Method::OPTIONS;
-        let answer = if preflight {
+        let mut answer = if preflight {
             Answer::bare(StatusCode::OK, "")
         } else if head.method != Method::POST {
             access_denied()
@@ -278,17 +300,32 @@ impl<R: Reactor> Shared<R> {
                     let encoding = Encoding::of_content_type(content_type(&head.headers));
                     let encoding = encoding.unwrap_or(Encoding::Json);
                     match refusal.filter(|_| error == CollectError::TooLong) {
-                        Some(refusal) => Answer::error(encoding, &refusal).closing(),
+                        Some(refusal) => Answer::failure(encoding, &refusal).closing(),
                         None => unread(encoding, error),
                     }
                 }
             }
         };
+        let is_late = answer.is_failure && self.failures.count(caller.address(), self.now());
+        if is_late && !caller.is_known() {
+            answer.close = true;
+            if head.version == Version::HTTP_2 {
+                caller.turn_away();
+            }
+        }
         let mut response = self.dress(answer, preflight);
         if origin {
             share(&head.headers, preflight, response.headers_mut());
         }
+        drop(head);
+        if is_late {
+            self.failures.hold_back(self.engine.reactor()).await;
+        }
         response
+    }
+
+    fn now(&self) -> Monotonic {
+        self.engine.monotonic()
     }
 
     async fn answer_post(
@@ -330,14 +367,13 @@ impl<R: Reactor> Shared<R> {
         let Some(operation) = operation else {
             return Answer::named(encoding, ErrorKind::UnknownOperation);
         };
-        let result = match self.identify(head, &body, caller).await {
-            Ok(identity) => {
-                let call = self.call(&identity, encoding);
-                match operation.check(members, &call.ground(members)) {
-                    Ok(()) => operation.run(call, members).await,
-                    Err(error) => Err(error),
-                }
-            }
+        let identity = match self.identify(head, &body, caller).await {
+            Ok(identity) => identity,
+            Err(error) => return Answer::failure(encoding, &error),
+        };
+        let call = self.call(&identity, encoding);
+        let result = match operation.check(members, &call.ground(members)) {
+            Ok(()) => operation.run(call, members).await,
             Err(error) => Err(error),
         };
         finish(operation, encoding, result)
@@ -354,13 +390,12 @@ impl<R: Reactor> Shared<R> {
     ) -> Option<Answer> {
         let operation = operation.filter(|o| *o == Operation::PutRecords)?;
         let sent = scan::put_records(encoding, body)?;
-        let result = match self.identify(head, body, caller).await {
-            Ok(identity) => {
-                let call = self.call(&identity, encoding);
-                action::put_records::answer_scanned(call, sent).await?
-            }
-            Err(error) => Err(error),
+        let identity = match self.identify(head, body, caller).await {
+            Ok(identity) => identity,
+            Err(error) => return Some(Answer::failure(encoding, &error)),
         };
+        let call = self.call(&identity, encoding);
+        let result = action::put_records::answer_scanned(call, sent).await?;
         Some(finish(operation, encoding, result.map(Reply::Body)))
     }
 

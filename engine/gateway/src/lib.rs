@@ -16,6 +16,7 @@ mod document;
 mod encoding;
 mod error;
 mod event_stream;
+mod failures;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -272,6 +272,7 @@ impl Core {
 
     fn measure(&self) -> CoreMetrics {
         let counters = &self.sessions.counters;
+        let gateway = self.gateway.counters();
         CoreMetrics {
             core: self.engine.core(),
             busy: Duration::from_nanos(thread_cpu_ns()),
@@ -282,7 +283,9 @@ impl Core {
             accepted: counters.accepted.get(),
             timed_out: counters.timed_out.get(),
             malformed: counters.malformed.get(),
-            http_timed_out: self.gateway.counters().timed_out,
+            http_timed_out: gateway.timed_out,
+            authentication_failures: gateway.authentication_failures,
+            authentication_delayed: gateway.authentication_delayed,
             strangers: self.strangers.present() as u64,
             strangers_sent_away: self.strangers.sent_away(),
             intake_bytes: self.sessions.intake.held_bytes() as u64,

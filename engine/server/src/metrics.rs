@@ -57,6 +57,8 @@ pub(crate) struct CoreMetrics {
     pub(crate) malformed: u64,
     /// Connections and bodies of HTTP that were too slow.
     pub(crate) http_timed_out: u64,
+    pub(crate) authentication_failures: u64,
+    pub(crate) authentication_delayed: u64,
     /// Connections that have not shown who they are.
     pub(crate) strangers: u64,
     pub(crate) strangers_sent_away: u64,
@@ -243,6 +245,16 @@ const CORE_COUNTERS: &[(&str, &str, CoreNumber)] = &[
         "weir_http_timed_out",
         "HTTP connections and bodies given up because the client was too slow",
         |c| c.http_timed_out as f64,
+    ),
+    (
+        "weir_authentication_failures",
+        "HTTP requests whose credentials did not do",
+        |c| c.authentication_failures as f64,
+    ),
+    (
+        "weir_authentication_delayed",
+        "Of them, those refused late because so many came from their address",
+        |c| c.authentication_delayed as f64,
     ),
     (
         "weir_strangers_sent_away",
@@ -437,6 +449,8 @@ mod tests {
             timed_out: 0,
             malformed: 0,
             http_timed_out: 0,
+            authentication_failures: 0,
+            authentication_delayed: 0,
             strangers: 0,
             strangers_sent_away: 0,
             intake_bytes: 16_384,

@@ -44,7 +44,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Why a connection is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Overdue {
-    /// Nothing was asked for a long time.
+    /// Nothing was asked for a long time, or the client was turned away.
     Idle,
     /// The client stopped in the middle of a request, or takes nothing.
     Stuck,
@@ -299,6 +299,9 @@ impl<R: Reactor> Pulse<R> {
         } else {
             STRANGER_IDLE_MAX
         };
+        if self.caller.is_turned_away() {
+            return Some(Overdue::Idle);
+        }
         let is_idle = self.requests.get() == 0;
         (is_idle && now.since(self.idle_since.get()) > idle_max).then_some(Overdue::Idle)
     }

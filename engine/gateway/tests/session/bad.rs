@@ -1,7 +1,7 @@
 //! What a broken client does, and that the server lives on.
 
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -134,6 +134,47 @@ fn long_bodies_of_strangers_are_not_held() {
         let answer = server.connect().exchange(chunked.as_bytes());
         assert_eq!(answer.json()["__type"], expected, "{bytes} bytes in chunks");
     }
+}
+
+#[test]
+fn who_fails_too_often_is_refused_late_and_nobody_else_waits() {
+    let server = Server::start(1, Duration::ZERO);
+    let unsigned = b"POST / HTTP/1.1\r\nHost: a\r\nX-Amz-Target: Kinesis_20131202.ListStreams\r\n\
+                     Content-Type: application/x-amz-json-1.1\r\nContent-Length: 2\r\n\r\n{}";
+    let mut client = server.connect();
+    for _ in 0..20 {
+        let reply = client.exchange(unsigned);
+        assert_eq!((reply.status, reply.header("connection")), (400, None));
+    }
+    let began = Instant::now();
+    client.socket.write_all(unsigned).unwrap();
+    // From the same address, and known: it is answered at once, on a connection of its own.
+    let list = Client::request("ListStreams", "{}");
+    let mut known = server.connect();
+    assert_eq!(known.exchange(&list).status, 200);
+    assert!(client.try_reply(Duration::from_millis(1)).is_none());
+    let reply = client.try_reply(Duration::from_secs(20)).unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert_eq!(
+        (reply.status, reply.header("connection")),
+        (400, Some("close"))
+    );
+    assert!(client.try_reply(Duration::from_secs(20)).is_none());
+    // A connection that others have shown themselves on is not taken from them.
+    let began = Instant::now();
+    assert_eq!(known.exchange(unsigned).header("connection"), None);
+    assert!(began.elapsed() >= Duration::from_secs(1));
+    assert_eq!(known.exchange(&list).status, 200);
+    // New connections change nothing, and neither do long bodies, which nobody reads.
+    let began = Instant::now();
+    let long = String::from_utf8_lossy(unsigned).replace("Length: 2", "Length: 70000");
+    let long = long.replace("{}", &"x".repeat(70_000));
+    let reply = server.connect().exchange(long.as_bytes());
+    assert_eq!(
+        reply.json()["__type"],
+        "MissingAuthenticationTokenException"
+    );
+    assert!(began.elapsed() >= Duration::from_secs(1));
 }
 
 #[test]

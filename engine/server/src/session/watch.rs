@@ -332,6 +332,18 @@ mod tests {
     }
 
     #[test]
+    fn who_is_silent_for_an_hour_is_given_up() {
+        let sessions = CoreSessions::new(1 << 20, ReadBudget::new(1 << 20));
+        let watch = sessions.watch(Silent, Monotonic(1));
+        watch.is_greeting.set(false);
+        let hour = IDLE_PATIENCE.as_nanos() as u64;
+        sessions.sweep_once(Monotonic(hour));
+        assert!(watch.given_up().now_or_never().is_none());
+        sessions.sweep_once(Monotonic(hour + 2));
+        assert!(watch.given_up().now_or_never().is_some());
+    }
+
+    #[test]
     fn a_frame_that_trickles_is_given_up() {
         assert_eq!(given_up_after(1), Some(30));
         assert_eq!(given_up_after(1_023), Some(30));

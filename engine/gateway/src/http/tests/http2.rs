@@ -4,14 +4,16 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ::http::Request;
+use ::http::{Request, Response};
 use futures_util::future::{join, join_all, pending};
 use h2::client::{SendRequest, handshake};
 use hyper::body::Bytes;
 use weir_reactor::sim::{RunLimit, Sim, SimOptions, SimReactor, SimSocket};
-use weir_reactor::{Lane, Reactor, Socket};
+use weir_reactor::{Lane, Reactor, Socket, Spares};
 
 use super::service::{ClientIo, receive_all, serve_one};
+use crate::caller::Caller;
+use crate::http::{Ceiling, Hall, LeasedBody, serve};
 
 /// What every HTTP/2 client sends first: the preface and its settings, here none.
 const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
@@ -184,6 +186,29 @@ fn silent_clients_are_given_up() {
 }
 
 #[test]
+fn a_connection_has_so_many_requests_at_a_time() {
+    let head = [0x83, 0x86, 0x84];
+    let mut bytes = HELLO.to_vec();
+    for nth in 0..257_u16 {
+        let [low, high] = (2 * nth + 1).to_le_bytes();
+        bytes.extend([0, 0, 3, 1, 4, 0, 0, high, low]);
+        bytes.extend(head);
+    }
+    let (said, _) = say(&bytes);
+    let mut refused = Vec::new();
+    let mut rest = &said[..];
+    while let [_, high, low, kind, _, _, _, c, d, payload @ ..] = rest {
+        let (payload, behind) = payload.split_at(usize::from(*high) << 8 | usize::from(*low));
+        // RST_STREAM with REFUSED_STREAM.
+        if (*kind, payload) == (3, &[0, 0, 0, 7][..]) {
+            refused.push(u32::from(*c) << 8 | u32::from(*d));
+        }
+        rest = behind;
+    }
+    assert_eq!(refused, [513]);
+}
+
+#[test]
 fn nonsense_after_the_preface_ends_the_connection() {
     let mut nonsense = HELLO[..24].to_vec();
     nonsense.extend(b"GET / HTTP/1.1\r\n\r\n");
@@ -244,6 +269,38 @@ fn a_stop_answers_what_is_in_flight_and_says_goodbye() {
     };
     sim.run(RunLimit::done(), main).unwrap();
     assert!(sim.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn who_is_turned_away_is_answered_and_told_to_go() {
+    let sim = Sim::new(10, SimOptions::default());
+    let (client, server) = sim.connect();
+    let reactor = sim.reactor();
+    let main = async move {
+        let caller = Rc::new(Caller::new([192, 0, 2, 1].into()));
+        let service = |_request| {
+            caller.turn_away();
+            let ceiling = Ceiling::new(1, Spares::default());
+            std::future::ready(Response::new(LeasedBody::new(vec![b'x'; 9], &ceiling)))
+        };
+        let talk = async {
+            let requests = connect(client, &reactor).await;
+            let (_, text) = ask(requests.clone(), "/", vec![1]).await.unwrap();
+            assert_eq!(text, "xxxxxxxxx");
+            // It has one stream open without an end, which would keep an idle connection.
+            let mut ready = requests.clone().ready().await.unwrap();
+            let request = Request::post("http://server/").body(()).unwrap();
+            let open = ready.send_request(request, false).unwrap();
+            reactor.sleep(Duration::from_secs(6)).await;
+            assert!(ask(requests.clone(), "/", vec![1]).await.is_err());
+            drop((open, ready, requests));
+        };
+        let hall = Hall::new(reactor.clone());
+        let serve = serve(server, &hall, caller.clone(), service, pending());
+        join(serve, talk).await;
+    };
+    sim.run(RunLimit::done(), main).unwrap();
+    assert!(sim.elapsed() < Duration::from_secs(20));
 }
 
 #[test]
