@@ -3,6 +3,7 @@
 //! Each test damages a copy of what a server wrote: `weir check` names the file, the place and the
 //! numbers, and the server gives an error there and never a wrong record.
 
+mod gone;
 mod killed_repair;
 mod repair;
 

@@ -27,11 +27,18 @@ pub(super) struct Record {
     data: String,
 }
 
+impl Record {
+    /// Its sequence number, to be compared.
+    pub(super) fn number(&self) -> (usize, &str) {
+        wide(&self.sequence)
+    }
+}
+
 pub(super) type Truth = Vec<Vec<Record>>;
 /// Shard and number of records that were given up.
 type Lost = BTreeSet<(u32, u64)>;
 
-fn repair(data: &Path, arguments: &[&str]) -> Ran {
+pub(super) fn repair(data: &Path, arguments: &[&str]) -> Ran {
     let folder = data.display().to_string();
     let arguments = [&["repair", folder.as_str()], arguments].concat();
     run(&mut weir(arguments), [], Duration::from_mins(1))
@@ -226,7 +233,7 @@ fn left(truth: &Truth, lost: &Lost) -> Truth {
         .collect()
 }
 
-fn put(victim: &Victim, count: u64) {
+pub(super) fn put(victim: &Victim, count: u64) {
     let mut http = Http::connect(victim.http);
     for number in 0..count {
         let data = ["bmV3", "bmV3ZXI="][(number % 2) as usize];

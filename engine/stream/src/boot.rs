@@ -90,6 +90,7 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
     let identity = identity_of(reactor, disk, options, logs.is_empty())?;
     let (catalog, mut contents) = open_catalog(reactor, disk, options, logs.is_empty())?;
     let failed = |error: CatalogError| catalog_error(&folder, &error);
+    let logs = with_known(logs, &catalog).map_err(failed)?;
     let life = catalog.begin_life(cores).map_err(failed)?;
 
     let mut report = Vec::new();
@@ -243,6 +244,18 @@ pub(crate) async fn found_logs<R: Reactor>(reactor: &R) -> std::io::Result<Vec<L
         .filter_map(|entry| number(&entry.name).map(LogId))
         .collect();
     logs.sort_unstable();
+    Ok(logs)
+}
+
+/// These logs, and those that only the catalog knows of: a log whose folder is gone is missed by what
+/// was recorded of it. None is rightly gone: one of a former core keeps its newest segment.
+fn with_known<D: BlockingDisk>(
+    mut logs: Vec<LogId>,
+    catalog: &Catalog<D>,
+) -> Result<Vec<LogId>, CatalogError> {
+    logs.extend(catalog.logs()?.into_iter().map(LogId));
+    logs.sort_unstable();
+    logs.dedup();
     Ok(logs)
 }
 
