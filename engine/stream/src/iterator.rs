@@ -21,18 +21,12 @@ impl<R: Reactor> Engine<R> {
         let found = match from {
             ReadFrom::Offset(offset) => return Ok(offset),
             ReadFrom::Latest => {
-                let gone = ReadError::StreamNotFound {
-                    stream: shard.stream,
-                };
-                return self
-                    .log()
-                    .tip(shard)
-                    .map(|tip| tip.durable_next)
-                    .ok_or(gone);
+                let tip = self.log().tip(shard).map(|tip| tip.durable_next);
+                return tip.ok_or_else(|| self.gone(shard));
             }
             ReadFrom::TrimHorizon => self.log().horizon(shard).await,
             ReadFrom::Time(at) => self.log().seek_time(shard, at).await,
         };
-        found.map_err(ReadError::from)
+        found.map_err(|error| self.unread(error))
     }
 }

@@ -35,7 +35,7 @@ impl<R: Reactor> Engine<R> {
                 .log()
                 .read(shard, from, request.bytes_max as usize)
                 .await;
-            let batches = batches?;
+            let batches = batches.map_err(|error| self.unread(error))?;
             let closed = self.check_readable(shard)?;
             let at_end = closed.is_some_and(|closed| batches.next >= closed.next);
             let left = deadline.since(self.monotonic());
@@ -219,6 +219,31 @@ impl<R: Reactor> Engine<R> {
         }
     }
 
+    /// Why the log did not read.
+    pub(crate) fn unread(&self, error: weir_log::ReadError) -> ReadError {
+        match error {
+            weir_log::ReadError::ShardNotFound { shard } => self.gone(shard),
+            weir_log::ReadError::Damaged { shard, from, what } => ReadError::Damaged {
+                shard,
+                text: format!("from offset {}: {what}", from.get()),
+            },
+            weir_log::ReadError::Io { shard, what } => ReadError::Io { shard, text: what },
+        }
+    }
+
+    /// What became of a shard that the log has forgotten: its stream was deleted, or the shard has
+    /// been closed for longer than its records are kept.
+    pub(crate) fn gone(&self, shard: ShardId) -> ReadError {
+        let streams = self.streams();
+        let stream = streams.by_id(shard.stream);
+        match stream.filter(|stream| stream.status != StreamStatus::Deleting) {
+            Some(_) => ReadError::ShardNotFound { shard },
+            None => ReadError::StreamNotFound {
+                stream: shard.stream,
+            },
+        }
+    }
+
     fn charge_call(&self, shard: ShardId) -> Result<(), ReadError> {
         let now = self.monotonic();
         let charged = self.with_homed(shard, |homed| {
@@ -228,22 +253,6 @@ impl<R: Reactor> Engine<R> {
             self.count(|counters| counters.throttled_reads += 1);
             ReadError::Throttled { shard, what }
         })
-    }
-}
-
-impl From<weir_log::ReadError> for ReadError {
-    fn from(error: weir_log::ReadError) -> Self {
-        match error {
-            // The log forgets a shard only when its stream was deleted.
-            weir_log::ReadError::ShardNotFound { shard } => Self::StreamNotFound {
-                stream: shard.stream,
-            },
-            weir_log::ReadError::Damaged { shard, from, what } => Self::Damaged {
-                shard,
-                text: format!("from offset {}: {what}", from.get()),
-            },
-            weir_log::ReadError::Io { shard, what } => Self::Io { shard, text: what },
-        }
     }
 }
 

@@ -6,14 +6,16 @@ use std::task::Poll;
 use std::time::Duration;
 
 use weir_log::LogState;
-use weir_protocol::model::{ConsumerName, ShardId, StreamMode, StreamStatus};
+use weir_protocol::model::{ConsumerName, Offset, ShardId, StreamMode, StreamStatus};
+use weir_protocol::wire::request::ReadFrom;
 use weir_reactor::sim::{Faults, RunLimit, SimReactor};
 use weir_reactor::{Lane, Reactor};
 
 use super::{Server, asked, batch, create, machine, name, options};
 use crate::boot::open_in;
 use crate::engine::Engine;
-use crate::request::{Change, ConsumerKey, ConsumersOnDelete};
+use crate::error::ReadError;
+use crate::request::{Change, ConsumerKey, ConsumersOnDelete, ReadRequest};
 use crate::reshard::{Reshard, ReshardRules};
 use crate::settings::Tags;
 use crate::stream::Stream;
@@ -252,6 +254,47 @@ fn a_subscription_whose_asker_went_away_is_left() {
         drop(work);
         reactor.sleep(Duration::from_millis(10)).await;
         assert_eq!(open(), 0);
+        server.stop().await;
+    })
+    .unwrap();
+}
+
+/// Such a reader was told that there was no stream of its number, and a `tail` of all shards ended.
+#[test]
+fn a_shard_that_was_just_forgotten_is_the_one_that_does_not_exist() {
+    let sim = machine(25);
+    let (reactor, disk) = (sim.reactor(), sim.disk());
+    sim.run(RunLimit::done(), async move {
+        let server = Server::start(reactor.clone(), disk, options(1))
+            .await
+            .unwrap();
+        let engine = server.engines[0].clone();
+        let stream = create(&engine, asked("logs", 2, StreamMode::OnDemand)).await;
+        let [forgotten, kept] = [0, 1].map(|nth| stream.shard_id(stream.shards[nth].index));
+        // The log goes first; what the core knows besides is still as it was.
+        engine.log().remove_shard(forgotten);
+        let read = |shard, from| ReadRequest {
+            shard,
+            from,
+            bytes_max: 1_000,
+            wait_ms: 0,
+            polling: false,
+        };
+        let at = ReadFrom::Time(engine.wall());
+        for from in [
+            ReadFrom::TrimHorizon,
+            ReadFrom::Latest,
+            ReadFrom::Offset(Offset::ZERO),
+            at,
+        ] {
+            let refused = engine.read(read(forgotten, from)).await.unwrap_err();
+            assert_eq!(refused, ReadError::ShardNotFound { shard: forgotten });
+            assert_eq!(
+                refused.to_string(),
+                format!("shard {forgotten} does not exist")
+            );
+            engine.read(read(kept, from)).await.unwrap();
+        }
         server.stop().await;
     })
     .unwrap();

@@ -133,9 +133,7 @@ impl<R: Reactor> Engine<R> {
     /// Whether a read from `from` on finds something, be it the shard's end.
     fn has_more(&self, shard: ShardId, from: Offset) -> Result<bool, ReadError> {
         let closed = self.check_readable(shard)?;
-        let tip = self.log().tip(shard).ok_or(ReadError::StreamNotFound {
-            stream: shard.stream,
-        })?;
+        let tip = self.log().tip(shard).ok_or_else(|| self.gone(shard))?;
         Ok(tip.durable_next > from || closed.is_some_and(|closed| from >= closed.next))
     }
 
