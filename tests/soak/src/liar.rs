@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use weir_protocol::model::{Offset, SequenceNumber, ShardIndex, Timestamp};
 
@@ -16,6 +16,8 @@ use crate::rig::{Done, Order};
 
 const BATCHES: u64 = 40;
 const RECORDS: u64 = 5;
+/// A batch of a third connection.
+const NEVER_ANSWERED: u64 = 2 << 40 | 0x3e8;
 
 /// A lie, what it does to what is there, and a word that the judge must say of it.
 type Lie = (&'static str, fn(&mut Vec<Record>, usize), &'static str);
@@ -72,29 +74,95 @@ struct Record {
     data: Vec<u8>,
 }
 
+/// A server that comes after one that told the truth: what it does to what is there, and what is
+/// asked of it.
+type LaterLie = (&'static str, fn(&mut Standing), Asked, &'static str);
+
+const LATER_LIES: [LaterLie; 4] = [
+    (
+        "a number is given again in a later life",
+        |there| {
+            let end = there.records.len() - RECORDS as usize;
+            there.records.truncate(end);
+            for place in 0..RECORDS {
+                let offset = end as u64 + place;
+                there.records.push(record(NEVER_ANSWERED, place, offset));
+            }
+        },
+        Asked::All,
+        "this number was given to batch",
+    ),
+    (
+        "a shard is gone, and nothing new was read",
+        |there| there.has_shard = false,
+        Asked::New,
+        "gone from ListShards",
+    ),
+    (
+        "all records are kept longer than they may be",
+        |_| (),
+        Asked::Gone,
+        "expired late",
+    ),
+    (
+        "one record is kept longer than it may be",
+        |there| drop(there.records.drain(1..)),
+        Asked::Gone,
+        "expired late",
+    ),
+];
+
+/// What the judge is asked of a later life.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    New,
+    All,
+    Gone,
+}
+
+/// What a stand-in has.
+struct Standing {
+    has_shard: bool,
+    records: Vec<Record>,
+}
+
 /// Lets the judge hear each lie, and the truth.
 pub(crate) fn run(order: &Order) -> Result<Done> {
     let mut caught = 0;
-    for round in 0..order.count {
-        let mut chance = Chance::new(order.seed + round);
-        hear(|_| ()).map_err(|wrong| wrong.context("the truth was not believed"))?;
-        for (what, lie, word) in LIES {
-            let at = chance.between(RECORDS + 1, (BATCHES - 2) * RECORDS) as usize;
-            let Err(wrong) = hear(|records| lie(records, at)) else {
-                bail!(
-                    "seed {}: {what}, and the judge says nothing",
-                    order.seed + round
-                );
-            };
-            let wrong = format!("{wrong:#}");
-            ensure!(wrong.contains(word), "{what}, and the judge says {wrong}");
-            caught += 1;
-        }
+    for seed in (order.seed..).take(order.count as usize) {
+        caught += round(seed)
+            .with_context(|| format!("replay: ./scripts/soak judge --seed {seed} --count 1"))?;
     }
-    Ok(Done::new(
-        order.count,
-        format!("{caught} lies, {caught} named"),
-    ))
+    let note = format!("{caught} lies, {caught} named");
+    Ok(Done::new(order.count, note))
+}
+
+/// How many lies there are, each of them named.
+fn round(seed: u64) -> Result<u64> {
+    let mut chance = Chance::new(seed);
+    hear(|_| ()).context("the truth was not believed")?;
+    for (what, lie, word) in LIES {
+        let at = chance.between(RECORDS + 1, (BATCHES - 2) * RECORDS) as usize;
+        named(what, hear(|records| lie(records, at)), word)?;
+    }
+    for asked in [Asked::New, Asked::All] {
+        hear_later(|_| (), asked).context("the truth was not believed a second time")?;
+    }
+    hear_later(|there| there.records.clear(), Asked::Gone)
+        .context("what had its time and is gone was not believed")?;
+    for (what, lie, asked, word) in LATER_LIES {
+        named(what, hear_later(lie, asked), word)?;
+    }
+    Ok((LIES.len() + LATER_LIES.len()) as u64)
+}
+
+fn named(what: &str, heard: Result<()>, word: &str) -> Result<()> {
+    let Err(wrong) = heard else {
+        bail!("{what}, and the judge says nothing");
+    };
+    let wrong = format!("{wrong:#}");
+    ensure!(wrong.contains(word), "{what}, and the judge says {wrong}");
+    Ok(())
 }
 
 fn hear(lie: impl FnOnce(&mut Vec<Record>)) -> Result<()> {
@@ -103,9 +171,46 @@ fn hear(lie: impl FnOnce(&mut Vec<Record>)) -> Result<()> {
     let (mut records, text) = truth();
     fs::write(&ledger, text)?;
     lie(&mut records);
-    let address = serve(records)?;
+    let address = serve(Standing {
+        has_shard: true,
+        records,
+    })?;
     Hearing::open(&ledger, None)?.check(address, true)?;
     Ok(())
+}
+
+/// The truth of one life, then a later one.
+fn hear_later(lie: impl FnOnce(&mut Standing), asked: Asked) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let ledger = folder.path().join("ledger");
+    let (records, mut text) = truth();
+    // The newest batch was never answered, nor was another, of a third connection.
+    let newest = text.rfind("stored").unwrap_or(0);
+    text.truncate(newest);
+    let _ = write!(text, "sent {NEVER_ANSWERED:x} 0");
+    for place in 0..RECORDS {
+        let record = record(NEVER_ANSWERED, place, 0);
+        let _ = write!(text, " {:x}:{:x}", hash(b"key"), hash(&record.data));
+    }
+    text.push('\n');
+    fs::write(&ledger, text)?;
+    let mut judge = Hearing::open(&ledger, None)?;
+    let (has_shard, records_before) = (true, records.clone());
+    let before = serve(Standing {
+        has_shard,
+        records: records_before,
+    })?;
+    judge
+        .check(before, false)
+        .context("the truth was not believed at first")?;
+    let mut there = Standing { has_shard, records };
+    lie(&mut there);
+    let later = serve(there)?;
+    match asked {
+        Asked::New => judge.check(later, false).map(|_| ()),
+        Asked::All => judge.check(later, true).map(|_| ()),
+        Asked::Gone => judge.gone(later),
+    }
 }
 
 /// Batches of two connections in turn, all acknowledged.
@@ -115,20 +220,23 @@ fn truth() -> (Vec<Record>, String) {
         let serial = (batch % 2) << 40 | batch;
         let _ = write!(ledger, "sent {serial:x} 0");
         for place in 0..RECORDS {
-            let data: Vec<u8> = [serial, place, 7]
-                .iter()
-                .flat_map(|n| n.to_le_bytes())
-                .collect();
-            let _ = write!(ledger, " {:x}:{:x}", hash(b"key"), hash(&data));
-            records.push(Record {
-                number: number(batch * RECORDS + place),
-                key: "key".to_owned(),
-                data,
-            });
+            let record = record(serial, place, batch * RECORDS + place);
+            let _ = write!(ledger, " {:x}:{:x}", hash(b"key"), hash(&record.data));
+            records.push(record);
         }
         let _ = writeln!(ledger, "\nstored {serial:x} {} 0", number(batch * RECORDS));
     }
     (records, ledger)
+}
+
+/// A record of a batch, at an offset.
+fn record(serial: u64, place: u64, offset: u64) -> Record {
+    let data = [serial, place, 7];
+    Record {
+        number: number(offset),
+        key: "key".to_owned(),
+        data: data.iter().flat_map(|n| n.to_le_bytes()).collect(),
+    }
 }
 
 fn number(offset: u64) -> String {
@@ -171,19 +279,19 @@ fn swap_batches(records: &mut [Record], at: usize) {
 }
 
 /// Answers one client in Kinesis JSON until it leaves.
-fn serve(records: Vec<Record>) -> Result<SocketAddr> {
+fn serve(there: Standing) -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     thread::spawn(move || {
         if let Ok((socket, _)) = listener.accept() {
             // It ends when the judge closes its connection.
-            let _ = answer(socket, &records);
+            let _ = answer(socket, &there);
         }
     });
     Ok(address)
 }
 
-fn answer(socket: TcpStream, records: &[Record]) -> Result<()> {
+fn answer(socket: TcpStream, there: &Standing) -> Result<()> {
     let mut socket = BufReader::new(socket);
     loop {
         let (mut operation, mut length) = (String::new(), 0);
@@ -204,7 +312,7 @@ fn answer(socket: TcpStream, records: &[Record]) -> Result<()> {
         let mut body = vec![0; length];
         socket.read_exact(&mut body)?;
         let asked: Value = serde_json::from_slice(&body)?;
-        let said = say(&operation, &asked, records).to_string();
+        let said = say(&operation, &asked, there).to_string();
         let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", said.len());
         socket
             .get_mut()
@@ -212,15 +320,26 @@ fn answer(socket: TcpStream, records: &[Record]) -> Result<()> {
     }
 }
 
-fn say(operation: &str, asked: &Value, records: &[Record]) -> Value {
+fn say(operation: &str, asked: &Value, there: &Standing) -> Value {
+    let records = &there.records;
     match operation {
-        "ListShards" => json!({ "Shards": [{ "ShardId": "shardId-000000000000" }] }),
-        "GetShardIterator" => json!({ "ShardIterator": "0" }),
+        "ListShards" if there.has_shard => {
+            json!({ "Shards": [{ "ShardId": "shardId-000000000000" }] })
+        }
+        "ListShards" => json!({ "Shards": [] }),
+        "GetShardIterator" => {
+            let after = asked["StartingSequenceNumber"].as_str();
+            let at = records
+                .iter()
+                .position(|record| Some(record.number.as_str()) == after);
+            json!({ "ShardIterator": at.map_or(0, |at| at + 1).to_string() })
+        }
         _ => {
             let from = asked["ShardIterator"]
                 .as_str()
                 .and_then(|at| at.parse().ok());
             let from: usize = from.unwrap_or(0);
+            let from = from.min(records.len());
             let until = records.len().min(from + 64);
             let part: Vec<_> = records[from..until].iter().map(shown).collect();
             json!({

@@ -116,6 +116,11 @@ impl Scene {
         Ok(())
     }
 
+    /// Lets the judge look whether everything has expired that was ever written.
+    pub(crate) fn judge_gone(&mut self, ports: Ports) -> Result<()> {
+        self.judge.gone(ports.http)
+    }
+
     /// Lets the judge look at everything once more: what was there is there.
     pub(crate) fn judge_all(&mut self, ports: Ports) -> Result<()> {
         self.judge(ports)?;

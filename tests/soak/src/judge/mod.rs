@@ -1,8 +1,9 @@
 //! The judge: a process that knows the ledger, asks the server over HTTP what is there, and says
 //! what is wrong. Nothing of the engine is in it, and nothing of our own client either.
 //!
-//! It reads lines "check ADDRESS" (what is new) and "check ADDRESS all" (everything once more), and
-//! answers each with "ok RECORDS UNPROMISED DIGEST" or "wrong WHAT".
+//! It reads lines "check ADDRESS" (what is new), "check ADDRESS all" (everything once more) and
+//! "gone ADDRESS" (all of it has had its time), and answers each with "ok RECORDS UNPROMISED DIGEST"
+//! or "wrong WHAT".
 
 mod http;
 mod known;
@@ -32,9 +33,14 @@ pub(crate) fn serve(ledger: PathBuf, until: u64) -> Result<()> {
     };
     for line in std::io::stdin().lock().lines() {
         let line = line?;
-        let mut words = line.split(' ').skip(1);
+        let mut words = line.split(' ');
+        let verb = words.next();
         let address = words.next().context("no address")?.parse()?;
-        let said = match judge.check(address, words.next() == Some("all")) {
+        let said = match verb {
+            Some("gone") => judge.gone(address),
+            _ => judge.check(address, words.next() == Some("all")),
+        };
+        let said = match said {
             Ok(verdict) => format!(
                 "ok {} {} {:x}",
                 verdict.records, verdict.unpromised, verdict.digest
@@ -89,11 +95,17 @@ impl Judge {
             }
         }
         let mut http = Http::connect(address)?;
-        let names = http.shards(STREAM)?;
+        let shards = shards(&mut http)?;
+        // No rig runs as long as a shard without records is kept, or changes the ledger's stream.
+        let mut known = self.shards.iter();
+        let missing = known.find(|(index, shard)| {
+            !shard.begins.is_empty() && !shards.iter().any(|(listed, _)| listed == *index)
+        });
+        if let Some((index, _)) = missing {
+            bail!("lost: shard {index}, which has records, is gone from ListShards");
+        }
         let mut verdict = Verdict::default();
-        for name in names {
-            let index = name.rsplit('-').next().unwrap_or_default();
-            let index: u32 = index.parse().with_context(|| format!("shard {name}"))?;
+        for (index, name) in shards {
             let shard = self.shards.entry(index).or_default();
             if all {
                 shard.last = None;
@@ -106,6 +118,29 @@ impl Judge {
         }
         self.nothing_missing()?;
         Ok(verdict)
+    }
+
+    /// Every record of the ledger is older than its stream keeps records: none may be there.
+    fn gone(&mut self, address: SocketAddr) -> Result<Verdict> {
+        self.known.take_in(&self.ledger, self.until)?;
+        let mut http = Http::connect(address)?;
+        for (_, name) in shards(&mut http)? {
+            let mut iterator = http.iterator(STREAM, &name, None)?;
+            loop {
+                let part = http.records(&iterator)?;
+                if let Some(record) = part.records.first() {
+                    bail!(
+                        "expired late: record {} of {name} is still there",
+                        record.sequence_number
+                    );
+                }
+                match part.next_shard_iterator {
+                    Some(next) if part.millis_behind_latest != Some(0) => iterator = next,
+                    _ => break,
+                }
+            }
+        }
+        Ok(Verdict::default())
     }
 
     /// What was promised without a number, or in a shard that is not there.
@@ -128,6 +163,17 @@ impl Judge {
         }
         Ok(())
     }
+}
+
+/// The shards there are: index and name.
+fn shards(http: &mut Http) -> Result<Vec<(u32, String)>> {
+    let names = http.shards(STREAM)?.into_iter();
+    let with_index = names.map(|name| {
+        let index = name.rsplit('-').next().unwrap_or_default();
+        let index = index.parse().with_context(|| format!("shard {name}"))?;
+        Ok((index, name))
+    });
+    with_index.collect()
 }
 
 /// Reads a shard from where the last check ended, and compares.
@@ -298,8 +344,17 @@ impl Hearing {
 
     /// Lets it look at the server at `address`; what is wrong comes back as an error.
     pub(crate) fn check(&mut self, address: SocketAddr, all: bool) -> Result<Verdict> {
+        self.ask(&format!("check {address}{}", if all { " all" } else { "" }))
+    }
+
+    /// Lets it look whether everything has expired that it ever knew of.
+    pub(crate) fn gone(&mut self, address: SocketAddr) -> Result<()> {
+        self.ask(&format!("gone {address}")).map(|_| ())
+    }
+
+    fn ask(&mut self, line: &str) -> Result<Verdict> {
         let stdin = self.process.stdin.as_mut().context("stdin is piped")?;
-        writeln!(stdin, "check {address}{}", if all { " all" } else { "" })?;
+        writeln!(stdin, "{line}")?;
         stdin.flush()?;
         let said = self.said.next().context("the judge ended")??;
         let Some(numbers) = said.strip_prefix("ok ") else {

@@ -31,8 +31,15 @@ const FOLDER_JUMPS: u64 = 200;
 const SHARDS: u32 = 4;
 /// Bytes per second of each connection, beside the calls.
 const RATE: u64 = 200_000;
-/// Ten years of uptime, in seconds.
-const UPTIME: &str = "315360000";
+/// What starts a program on a machine that has been up for ten years, by its clocks.
+const LONG_UP: [&str; 6] = [
+    "unshare",
+    "-T",
+    "--boottime",
+    "315360000",
+    "--monotonic",
+    "315360000",
+];
 /// In a short run, and in one of more than the gate's jumps.
 const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_mins(1)];
 const GATE_JUMPS: u64 = 200;
@@ -51,6 +58,7 @@ struct Told {
 
 pub(crate) fn run(order: &Order) -> Result<Done> {
     prove(order.seed)?;
+    on_time(order.seed).context("records kept for a day")?;
     let mut all = Told::default();
     let mut seed = order.seed;
     while all.jumps < order.count && !order.is_over() {
@@ -68,8 +76,8 @@ pub(crate) fn run(order: &Order) -> Result<Done> {
     }
     let note = format!(
         "{} lives, {} of them begun after ten years of uptime, {} calls of {} kinds, {} batches \
-         acknowledged, {} records judged, 0 lost, expired early or out of order; proven on records that did \
-         expire early",
+         acknowledged, {} records judged, 0 lost, expired early or out of order; a day's \
+         records went after it and not before; proven on records that did expire early, and on all that stayed",
         all.lives,
         all.long_up,
         all.calls,
@@ -104,6 +112,65 @@ fn prove(seed: u64) -> Result<()> {
     server.kill()
 }
 
+/// Minutes before a day has passed, by both clocks, records are there; minutes after it they are gone. By the
+/// clock of another boot no day has passed.
+fn on_time(seed: u64) -> Result<()> {
+    /// Longer than this story takes.
+    const NEAR_MS: i64 = 300_000;
+    let mut scene = Scene::new("time", seed)?;
+    let mut clock = Clock::new(scene.folder.path())?;
+    let setup = clock.rule(Setup::new(1));
+    let (server, ports) = Server::start_as(&scene.place, &setup)?;
+    wire::create(ports.wire, SHARDS)?;
+    let load = scene.load(ports, RATE)?;
+    load.began()?;
+    scene.stop(load)?;
+    scene.judge_all(ports)?;
+    // What is there too long must be named.
+    match scene.judge_gone(ports) {
+        Ok(()) => bail!("all is there, and the judge calls it gone"),
+        Err(wrong) if format!("{wrong:#}").contains("expired late") => {}
+        Err(wrong) => return Err(wrong),
+    }
+    server.kill()?;
+    // The wall clock is a day ahead and the machine has been up for years: another boot's.
+    clock.jump(25 * HOUR_MS)?;
+    let elsewhere = setup.clone().through(LONG_UP);
+    let (server, ports) = Server::start_as(&scene.place, &elsewhere)?;
+    stays(&mut scene, ports).context("another boot, the wall clock 25 h ahead")?;
+    server.kill()?;
+    clock.jump(0)?;
+    let (server, ports) = Server::start_as(&scene.place, &setup)?;
+    let passed = 24 * HOUR_MS - NEAR_MS;
+    clock.jump(passed)?;
+    clock.pass(passed)?;
+    stays(&mut scene, ports).context("minutes before its day has passed")?;
+    clock.jump(passed + 2 * NEAR_MS)?;
+    clock.pass(2 * NEAR_MS)?;
+    wait_until("the end of what had its day", PATIENCE, || {
+        match scene.judge_gone(ports) {
+            Ok(()) => Ok(true),
+            Err(wrong) if format!("{wrong:#}").contains("expired late") => Ok(false),
+            Err(wrong) => Err(wrong),
+        }
+    })?;
+    // What comes next is there.
+    let load = scene.load(ports, RATE)?;
+    load.began()?;
+    scene.stop(load)?;
+    scene.judge(ports)?;
+    server.kill()
+}
+
+/// Nothing goes while the server looks at its clocks a few times, which it does each second.
+fn stays(scene: &mut Scene, ports: Ports) -> Result<()> {
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        scene.judge_all(ports)?;
+    }
+    Ok(())
+}
+
 /// One folder: lives that each end with a kill and a look of the judge.
 fn story(seed: u64, jumps: u64, pause: Duration, order: &Order) -> Result<Told> {
     let mut scene = Scene::new("time", seed)?;
@@ -115,12 +182,12 @@ fn story(seed: u64, jumps: u64, pause: Duration, order: &Order) -> Result<Told> 
     let mut told = Told::default();
     let mut caller = None;
     while told.jumps < jumps && (told.jumps == 0 || !order.is_over()) {
-        // A start believes that time has passed since it last ran, and may: it is not to agree with a
-        // wall clock that is years ahead.
-        clock.jump([0, -HOUR_MS, HOUR_MS][chance.between(0, 2) as usize])?;
+        // Also years ahead, where the machine has been up for years too: it is another boot, which says
+        // nothing of the time since the last life.
+        clock.jump([0, -HOUR_MS, HOUR_MS, 10 * YEAR_MS][chance.between(0, 3) as usize])?;
         let mut setup = clock.rule(Setup::new(chance.between(1, 2)));
         if chance.one_in(2) {
-            setup = setup.through(["unshare", "-T", "--boottime", UPTIME, "--monotonic", UPTIME]);
+            setup = setup.through(LONG_UP);
             told.long_up += 1;
         }
         let signed = setup.clone().with("--auth", "verify").with("--keys", &keys);
