@@ -10,8 +10,8 @@ use std::fs::File as StdFile;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,8 @@ struct Shared {
     /// which laid the blocks out.
     mark: AtomicU64,
     is_over: AtomicBool,
+    /// Why a reader ended before it was told to.
+    ended: Mutex<Option<String>>,
     direct: Tally,
     mapped: Tally,
     buffered: Tally,
@@ -79,12 +81,31 @@ fn behind(mark: u64, chance: &mut Chance) -> u64 {
     mark - chance.between(0, most)
 }
 
+/// What is wrong with a reader on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Planted {
+    Nothing,
+    /// It takes the mark for one more than it is.
+    PastTheMark,
+    /// It ends after a while.
+    Dies,
+}
+
+impl Planted {
+    fn too_far(self) -> u64 {
+        u64::from(self == Self::PastTheMark)
+    }
+}
+
+/// Looks of a reader that is to die.
+const LOOKS_OF_A_LIFE: u64 = 100;
+
 fn place(number: u64) -> u64 {
     number % BLOCKS * BLOCK_BYTES as u64
 }
 
 pub(crate) fn run(order: &Order) -> Result<Done> {
-    let (mut seconds, mut said, mut kinds) = (0, Vec::new(), Vec::new());
+    let (mut least, mut said, mut kinds) = (Duration::MAX, Vec::new(), Vec::new());
     for kind in ["ext4", "xfs", "tmpfs"] {
         if kind == "xfs" && !crate::rig::is_there("mkfs.xfs") {
             said.push("xfs: skipped: needs mkfs.xfs".to_owned());
@@ -94,7 +115,6 @@ pub(crate) fn run(order: &Order) -> Result<Done> {
             .until
             .map(|until| until.saturating_duration_since(Instant::now()) / 3);
         let time = Duration::from_secs(order.count).min(left.unwrap_or(Duration::MAX));
-        seconds = time.as_secs();
         let folder = folder::temporary("coherence")?;
         let at = folder.path().join("mount");
         std::fs::create_dir_all(&at)?;
@@ -107,27 +127,37 @@ pub(crate) fn run(order: &Order) -> Result<Done> {
             let _mounted = Mounted::mount(&image, &at, kind)?;
             on(&at, order.seed, time)
         };
-        said.push(format!(
-            "{kind}: {}",
-            told.with_context(|| kind.to_owned())?
-        ));
+        let (watched, told) = told.with_context(|| {
+            let (seed, count) = (order.seed, order.count);
+            format!("{kind}; replay: ./scripts/soak coherence --seed {seed} --count {count}")
+        })?;
+        least = least.min(watched);
+        said.push(format!("{kind}: {told}"));
         kinds.push(kind);
     }
-    Ok(Done::new(seconds, said.join("; ")).on(&kinds.join(", ")))
+    Ok(Done::new(least.as_secs(), said.join("; ")).on(&kinds.join(", ")))
 }
 
-/// The proof, then the run.
-fn on(at: &Path, seed: u64, time: Duration) -> Result<String> {
+/// The proof, then the run: for how long, and what it came to.
+fn on(at: &Path, seed: u64, time: Duration) -> Result<(Duration, String)> {
     let began = Instant::now();
     // A reader that looks past the mark must be seen to read what is not there yet.
-    let planted = watch(at, seed, 1, PROOF, true)?;
+    let planted = watch(at, seed, Planted::PastTheMark, PROOF)?;
     let (_, caught) = planted.direct.counts();
     ensure!(
         caught > 0,
         "a reader past the mark was not caught in {PROOF:?}"
     );
     let proof = began.elapsed().as_secs_f64();
-    let shared = watch(at, seed, 0, time, false)?;
+    // A run whose reader dies says nothing of what it would have read.
+    match watch(at, seed, Planted::Dies, PROOF) {
+        Ok(_) => bail!("a reader died, and the run is called good"),
+        Err(wrong) if format!("{wrong:#}").contains("a reader ended") => {}
+        Err(wrong) => return Err(wrong.context("while a reader was to die")),
+    }
+    let began = Instant::now();
+    let shared = watch(at, seed, Planted::Nothing, time)?;
+    let watched = began.elapsed();
     let mut said = Vec::new();
     for (way, tally) in [
         ("direct", &shared.direct),
@@ -143,21 +173,16 @@ fn on(at: &Path, seed: u64, time: Duration) -> Result<String> {
         said.push(format!("{looks} by {way}"));
     }
     let rounds = shared.mark.load(Ordering::Relaxed) / BLOCKS;
-    Ok(format!(
-        "{rounds} rounds written, {} fresh; a reader past the mark was caught after {proof:.1} s",
+    let told = format!(
+        "{rounds} rounds written, {} fresh; a reader past the mark was caught after {proof:.1} s, one that \
+         dies too",
         said.join(", ")
-    ))
+    );
+    Ok((watched, told))
 }
 
-/// Writes and reads for a time, or until something stale was read by `direct`. Readers take the mark
-/// for `too_far` more than it is.
-fn watch(
-    at: &Path,
-    seed: u64,
-    too_far: u64,
-    time: Duration,
-    is_proof: bool,
-) -> Result<Arc<Shared>> {
+/// Writes and reads for a time; in a proof until something stale was read by `direct`.
+fn watch(at: &Path, seed: u64, planted: Planted, time: Duration) -> Result<Arc<Shared>> {
     let shared = Arc::new(Shared::default());
     let cpus = choose_cpus(1)?;
     let plan = CorePlan {
@@ -168,7 +193,7 @@ fn watch(
     let running = start_cores(&plan, move |reactor| {
         let shared = Arc::clone(&on_core);
         async move {
-            let outcome = write(&reactor, &shared, seed, too_far).await;
+            let outcome = write(&reactor, &shared, seed, planted).await;
             shared.is_over.store(true, Ordering::Release);
             outcome
         }
@@ -177,12 +202,12 @@ fn watch(
     let readers: Vec<_> = (0..2)
         .map(|reader| {
             let (shared, file) = (Arc::clone(&shared), file.clone());
-            thread::spawn(move || read_buffered(&file, &shared, seed + reader, too_far))
+            thread::spawn(move || read_buffered(&file, &shared, seed + reader, planted.too_far()))
         })
         .collect();
     let until = Instant::now() + time;
     while Instant::now() < until && !shared.is_over.load(Ordering::Acquire) {
-        if is_proof && shared.direct.counts().1 > 0 {
+        if planted == Planted::PastTheMark && shared.direct.counts().1 > 0 {
             break;
         }
         thread::sleep(Duration::from_millis(20));
@@ -197,6 +222,10 @@ fn watch(
     for outcome in running.join() {
         outcome.context("the core panicked")??;
     }
+    let ended = shared.ended.lock().expect("nobody panics with it").take();
+    if let Some(why) = ended {
+        bail!("a reader ended: {why}");
+    }
     Ok(shared)
 }
 
@@ -204,7 +233,7 @@ async fn write(
     reactor: &CoreReactor,
     shared: &Arc<Shared>,
     seed: u64,
-    too_far: u64,
+    planted: Planted,
 ) -> std::io::Result<()> {
     let disk = reactor.disk();
     let _ = disk.remove(NAME).await;
@@ -220,9 +249,10 @@ async fn write(
         let (file, shared, reactor) = (Rc::clone(&file), Arc::clone(shared), reactor.clone());
         let chance = Chance::new(seed + reader);
         reactor.clone().spawn(Lane::Network, async move {
-            let read = read_here(&reactor, &*file, &shared, chance, too_far, is_map).await;
+            let read = read_here(&reactor, &*file, &shared, chance, planted, is_map).await;
             if let Err(error) = read {
-                eprintln!("a reader on the core ended: {error}");
+                let mut ended = shared.ended.lock().expect("nobody panics with it");
+                ended.get_or_insert_with(|| error.to_string());
                 shared.is_over.store(true, Ordering::Release);
             }
         });
@@ -261,11 +291,14 @@ async fn read_here<F: File>(
     file: &F,
     shared: &Shared,
     mut chance: Chance,
-    too_far: u64,
+    planted: Planted,
     is_map: bool,
 ) -> std::io::Result<()> {
     while !shared.is_over.load(Ordering::Acquire) {
-        let mark = shared.mark.load(Ordering::Acquire) + too_far;
+        let mark = shared.mark.load(Ordering::Acquire) + planted.too_far();
+        if planted == Planted::Dies && shared.direct.counts().0 > LOOKS_OF_A_LIFE {
+            return Err(std::io::Error::other("it was to"));
+        }
         if !is_map {
             let number = behind(mark, &mut chance);
             let read = file.read(place(number), BLOCK_BYTES).await?;

@@ -45,9 +45,8 @@ fn series(order: &Order, early: bool, kind: &str) -> Result<Lives> {
             let starting = Server::spawn(&scene.place, cores)?;
             thread::sleep(Duration::from_millis(scene.chance.between(1, 60)));
             mounted.cut()?;
-            starting.kill()?;
+            lives.count_start(starting.kill_in_recovery()?);
             mounted.unmount()?;
-            lives.in_recovery += 1;
         }
         let mounted = Mounted::mount(&image, &at, kind)?;
         let (server, ports) = Server::start(&scene.place, cores)?;

@@ -1,6 +1,6 @@
 //! Where rigs keep what they write, and what file system that is.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -43,18 +43,4 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
         .status()?;
     ensure!(status.success(), "{} cannot be copied", from.display());
     Ok(())
-}
-
-/// Every file below a folder.
-pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            found.extend(files(&path)?);
-        } else {
-            found.push(path);
-        }
-    }
-    Ok(found)
 }

@@ -33,8 +33,7 @@ fn series(order: &Order, early: bool) -> Result<Lives> {
         if scene.chance.one_in(4) {
             let starting = Server::spawn(&scene.place, cores)?;
             thread::sleep(Duration::from_millis(scene.chance.between(1, 60)));
-            starting.kill()?;
-            lives.in_recovery += 1;
+            lives.count_start(starting.kill_in_recovery()?);
         }
         let (server, ports) = Server::start(&scene.place, cores)?;
         scene.judge(ports)?;

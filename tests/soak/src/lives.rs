@@ -14,7 +14,20 @@ pub(crate) struct Lives {
     pub(crate) ended: u64,
     /// Starts, beside these, that were ended in recovery.
     pub(crate) in_recovery: u64,
+    /// Starts that were to be, and had said that they were ready.
+    pub(crate) too_late: u64,
     pub(crate) tally: Tally,
+}
+
+impl Lives {
+    /// A start was ended; whether it was still in recovery.
+    pub(crate) fn count_start(&mut self, in_recovery: bool) {
+        *if in_recovery {
+            &mut self.in_recovery
+        } else {
+            &mut self.too_late
+        } += 1;
+    }
 }
 
 /// Tells series after series until as many lives have ended as were ordered. A series takes its seed
@@ -35,13 +48,18 @@ pub(crate) fn run(
         })?;
         all.ended += lives.ended;
         all.in_recovery += lives.in_recovery;
+        all.too_late += lives.too_late;
         all.tally.add(lives.tally);
         seed += 1;
     }
     let note = format!(
-        "{} more in recovery, {} batches acknowledged, {} records judged, {} batches durable before \
+        "{} more in recovery and {} right after it, {} batches acknowledged, {} records judged, {} batches durable before \
          their answer, 0 lost; proven on early acknowledgements",
-        all.in_recovery, all.tally.acknowledged, all.tally.records, all.tally.unpromised
+        all.in_recovery,
+        all.too_late,
+        all.tally.acknowledged,
+        all.tally.records,
+        all.tally.unpromised
     );
     Ok(Done::new(all.ended, note))
 }

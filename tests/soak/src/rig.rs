@@ -50,6 +50,9 @@ impl Done {
     }
 }
 
+/// A gate that time cut below this part of a rig's count has not tried it.
+const FLOOR_PART: u64 = 4;
+
 /// A rig.
 pub(crate) struct Rig {
     pub(crate) name: &'static str,
@@ -68,7 +71,7 @@ pub(crate) struct Rig {
 pub(crate) const RIGS: &[Rig] = &[
     Rig {
         name: "judge",
-        what: "the judge against a server that lies in ten ways, one at a time: each must be named",
+        what: "the judge against a server that lies in fourteen ways, one at a time, four of them over two lives: each must be named",
         unit: "rounds",
         needs: &[],
         gate: 1,
@@ -243,8 +246,8 @@ pub(crate) const RIGS: &[Rig] = &[
     },
     Rig {
         name: "time",
-        what: "the wall clock jumps up to ten years before each call, the machine is up for ten years, the process \
-               is paused",
+        what: "the wall clock jumps up to ten years before each call, lives begin on a machine that is up for ten years, \
+               also with the wall clock ahead, the process is paused; what is kept for a day goes after it",
         unit: "jumps",
         needs: &["root", "cc", "unshare", "time namespaces"],
         gate: 200,
@@ -263,6 +266,25 @@ pub(crate) enum Outcome {
 }
 
 impl Rig {
+    /// The least of its gate count that a gate may be green on.
+    pub(crate) fn floor(&self) -> u64 {
+        self.gate.div_ceil(FLOOR_PART)
+    }
+
+    /// Whether every machine that builds it has what it needs.
+    pub(crate) fn runs_anywhere(&self) -> bool {
+        self.needs.iter().all(|need| *need == "cargo")
+    }
+
+    /// Where nothing closer to it says how a failure is replayed, the whole run does.
+    fn with_replay(&self, wrong: String, order: &Order) -> String {
+        if wrong.contains("replay: ") {
+            return wrong;
+        }
+        let (rig, seed, count) = (self.name, order.seed, order.count);
+        format!("{wrong}; replay: ./scripts/soak {rig} --seed {seed} --count {count}")
+    }
+
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
         RIGS.iter().find(|rig| rig.name == name)
     }
@@ -276,7 +298,7 @@ impl Rig {
             None => match (self.run)(order) {
                 Ok(done) => Outcome::Passed(done),
                 Err(wrong) if wrong.is::<Missing>() => Outcome::Skipped(wrong.to_string()),
-                Err(wrong) => Outcome::Failed(format!("{wrong:#}")),
+                Err(wrong) => Outcome::Failed(self.with_replay(format!("{wrong:#}"), order)),
             },
         };
         let (done, filesystem, result) = match &outcome {
@@ -287,7 +309,7 @@ impl Rig {
         println!(
             "{}: build {}, seed {}, {done} of {} {}, {:.1} s, file system {filesystem}: {result}",
             self.name,
-            build(),
+            env!("SOAK_BUILD"),
             order.seed,
             order.count,
             self.unit,
@@ -318,19 +340,6 @@ pub(crate) fn is_there(need: &str) -> bool {
                 || succeeds("modprobe", &[need])
         }
         program => succeeds("sh", &["-c", &format!("command -v {program}")]),
-    }
-}
-
-/// The source that was built: its commit, and whether something was changed since.
-fn build() -> String {
-    let output = Command::new("git")
-        .args(["describe", "--always", "--dirty"])
-        .output();
-    match output {
-        Ok(output) if output.status.success() => {
-            String::from_utf8_lossy(output.stdout.trim_ascii()).into_owned()
-        }
-        _ => concat!("version ", env!("CARGO_PKG_VERSION")).to_owned(),
     }
 }
 

@@ -175,11 +175,6 @@ impl Server {
         }
     }
 
-    /// Whether it has said that it is ready.
-    pub(crate) fn is_ready(&mut self) -> bool {
-        self.lines.try_recv().is_ok()
-    }
-
     pub(crate) fn process_id(&self) -> u32 {
         self.child.id()
     }
@@ -222,6 +217,18 @@ impl Server {
     /// How it ended, if it did by itself.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
+    }
+
+    /// SIGKILL; whether it had not said yet that it was ready.
+    pub(crate) fn kill_in_recovery(mut self) -> Result<bool> {
+        self.child.kill()?;
+        self.child.wait()?;
+        // What it said came before its end: either a line is there, or the pipe is closed.
+        match self.lines.recv_timeout(START_PATIENCE) {
+            Ok(_) => Ok(false),
+            Err(RecvTimeoutError::Disconnected) => Ok(true),
+            Err(RecvTimeoutError::Timeout) => bail!("it is killed, and its stdout stays open"),
+        }
     }
 
     /// SIGKILL, and waits until nothing of it is left.

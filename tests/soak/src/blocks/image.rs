@@ -30,8 +30,18 @@ pub(super) struct Tally {
     pub(super) again: u64,
 }
 
-/// The folder, in that of a recording, for the recording of one image's recovery.
-pub(super) const AGAIN: &str = "again";
+/// What the name of a folder begins with, in that of a recording, that holds the recording of one image's
+/// recovery; the image's index follows.
+pub(super) const AGAIN: &str = "again-";
+
+/// Which image something is wrong with.
+#[derive(Debug, thiserror::Error)]
+#[error("image {index} at moment {moment}{how}")]
+pub(super) struct AtImage {
+    pub(super) index: u64,
+    moment: u64,
+    how: String,
+}
 
 /// One image: when the power goes, and what of the unflushed stays is drawn from `chance`.
 struct Cut {
@@ -109,8 +119,11 @@ pub(super) fn judge_all(
                 before.max(recording.from)
             }
         };
-        let about = format!("image {} at moment {}", cut.index, cut.moment);
-        replay.advance(flushed).with_context(|| about.clone())?;
+        let (index, moment) = (cut.index, cut.moment);
+        let at_image = |how: String| AtImage { index, moment, how };
+        replay
+            .advance(flushed)
+            .with_context(|| at_image(String::new()))?;
         disk::copy(&durable, &copy)?;
         let fate = match disk {
             Disk::Honest => replay.crash(&copy, &mut cut.chance)?,
@@ -118,22 +131,26 @@ pub(super) fn judge_all(
         };
         let cores = cut.chance.between(1, 2);
         let again = disk == Disk::Honest && cut.chance.one_in(4);
+        let kept = folder.join(format!("{AGAIN}{index}"));
+        // It may be there: of an image that was kept because something is wrong with it.
+        let is_kept = kept.exists();
         if again {
-            let cut_again = cut_in_recovery(folder, &copy, &recording.kind, &mut cut.chance);
-            tally.again += 1;
-            cut_again.with_context(|| format!("{about}, while its recovery was cut"))?;
+            let cut_again = cut_in_recovery(folder, &kept, &copy, &recording.kind, &mut cut.chance);
+            let in_recovery =
+                cut_again.with_context(|| at_image(", while its recovery was cut".to_owned()))?;
+            tally.again += u64::from(in_recovery);
         }
         let verdict = judge(folder, &copy, &recording, cut.moment, cores);
         let (records, unpromised) = verdict.with_context(|| {
-            format!(
-                "{about}, {} loose sectors kept, {} lost{}",
+            at_image(format!(
+                ", {} loose sectors kept, {} lost{}",
                 fate.kept,
                 fate.lost,
                 if again { ", its recovery cut too" } else { "" }
-            )
+            ))
         })?;
-        if again {
-            std::fs::remove_dir_all(folder.join(AGAIN))?;
+        if again && !is_kept {
+            std::fs::remove_dir_all(&kept)?;
         }
         tally.images += 1;
         tally.records += records;
@@ -145,16 +162,23 @@ pub(super) fn judge_all(
 }
 
 /// The power goes once more, while what is on an image is recovered: puts an image of that in its place.
-fn cut_in_recovery(folder: &Path, image: &Path, kind: &str, chance: &mut Chance) -> Result<()> {
-    let (again, at) = (folder.join(AGAIN), folder.join("judged"));
+/// Its recording is made in `again`, if it is not there. Whether the server was still in recovery.
+fn cut_in_recovery(
+    folder: &Path,
+    again: &Path,
+    image: &Path,
+    kind: &str,
+    chance: &mut Chance,
+) -> Result<bool> {
+    let at = folder.join("judged");
+    let mut in_recovery = false;
     let patience = Duration::from_millis(chance.between(1, 150));
     let cores = chance.between(1, 2);
-    // It may be there: of an image that was kept because something is wrong with it.
     if !again.exists() {
-        std::fs::create_dir(&again)?;
-        disk::copy(image, &record::base(&again))?;
+        std::fs::create_dir(again)?;
+        disk::copy(image, &record::base(again))?;
         disk::copy(image, &again.join(fuse::NAME))?;
-        let mut device = Device::start(&again, &folder.join("device"), true)?;
+        let mut device = Device::start(again, &folder.join("device"), true)?;
         device.tell(&format!("flush {}", record::FLUSH_US))?;
         let mounted = Mounted::mount(&device.image(), &at, kind)?;
         let place = Place {
@@ -163,16 +187,16 @@ fn cut_in_recovery(folder: &Path, image: &Path, kind: &str, chance: &mut Chance)
         };
         let server = Server::spawn(&place, cores)?;
         thread::sleep(patience);
-        server.kill()?;
+        in_recovery = server.kill_in_recovery()?;
         // What the file system writes now is noted too, and may be in the image or not.
         mounted.unmount()?;
         device.stop()?;
     }
-    disk::copy(&record::base(&again), image)?;
-    let mut replay = Replay::open(&again, image)?;
+    disk::copy(&record::base(again), image)?;
+    let mut replay = Replay::open(again, image)?;
     replay.advance(chance.between(0, replay.end()))?;
     replay.crash(image, chance)?;
-    Ok(())
+    Ok(in_recovery)
 }
 
 /// The file system recovers, then the server; then nothing that was promised by `moment` is missing.

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use self::image::{Disk, Tally};
+use self::image::{AGAIN, AtImage, Disk, Tally};
 use self::record::Recording;
 use crate::disk::Memory;
 use crate::folder;
@@ -73,27 +73,29 @@ fn series(seed: u64, images: u64, kind: &str, order: &Order) -> Result<(Recordin
     match image::judge_all(memory.path(), 0..images, order, Disk::Honest) {
         Ok(tally) => Ok((recording, tally)),
         Err(wrong) => {
-            let kept = keep(memory.path(), kind, seed)?;
-            let replay = format!("replay: ./scripts/soak images {}", kept.display());
+            let index = wrong.downcast_ref::<AtImage>().map(|at| at.index);
+            let kept = keep(memory.path(), kind, seed, index)?;
+            let which = index.map_or_else(String::new, |index| format!(" --image {index}"));
+            let replay = format!("replay: ./scripts/soak images {}{which}", kept.display());
             Err(wrong.context(replay))
         }
     }
 }
 
-/// Moves what a replay needs out of memory.
-fn keep(from: &Path, kind: &str, seed: u64) -> Result<PathBuf> {
+/// Moves what a replay needs out of memory, with the recording of the recovery of the image in question.
+fn keep(from: &Path, kind: &str, seed: u64, image: Option<u64>) -> Result<PathBuf> {
     let to = Path::new(folder::PLACE).join(format!("blocks-{kind}-{seed}"));
     std::fs::create_dir_all(&to)?;
     let to = to.canonicalize()?;
     for name in ["ledger", "recording"] {
         crate::disk::copy(&from.join(name), &to.join(name))?;
     }
-    let again = image::AGAIN;
-    for part in ["", again] {
-        if from.join(part).exists() {
-            std::fs::create_dir_all(to.join(part))?;
+    let again = image.map(|index| format!("{AGAIN}{index}"));
+    for part in [Some(String::new()), again].into_iter().flatten() {
+        if from.join(&part).exists() {
+            std::fs::create_dir_all(to.join(&part))?;
             for name in ["base", "journal", "written"] {
-                let name = Path::new(part).join(name);
+                let name = Path::new(&part).join(name);
                 crate::disk::copy(&from.join(&name), &to.join(&name))?;
             }
         }
