@@ -1,6 +1,7 @@
 //! The client's side of the truth: what was sent, handed a number, acknowledged, and seen.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use weir_protocol::model::{Offset, ShardId, Timestamp};
 
@@ -69,6 +70,10 @@ pub struct Judge {
     forgives: bool,
     /// Records that the next life may have cut, for the marks that covered them were struck too.
     excused: BTreeMap<ShardId, BTreeSet<Offset>>,
+    /// Records of frames that were struck: these may be missing for good, if that is told.
+    struck: BTreeSet<(ShardId, Offset)>,
+    /// Something was struck that tells where others lie.
+    strikes_spread: bool,
     failure: Option<String>,
     /// Records acknowledged.
     pub acknowledged: u64,
@@ -161,7 +166,8 @@ impl Judge {
 
     /// A whole shard was read: everything promised must have been there.
     pub fn whole(&mut self, shard: ShardId, seen: &BTreeSet<Offset>, promise: Promise) {
-        if self.forgives || self.damaged.contains(&shard) {
+        let is_told = self.damaged.contains(&shard);
+        if self.forgives || is_told && self.strikes_spread {
             return;
         }
         let excused = self.excused.remove(&shard).unwrap_or_default();
@@ -179,6 +185,7 @@ impl Judge {
             if is_due(offset) && ledger.must_exist.contains(offset) && !seen.contains(offset) {
                 let expired = handed.arrival < promise.cutoff
                     || excused.contains(offset)
+                    || is_told && self.struck.contains(&(shard, *offset))
                     || promise.bytes.is_some_and(|cap| behind >= cap);
                 gone.push((*offset, expired));
             }
@@ -204,6 +211,24 @@ impl Judge {
         for (shard, offset) in records {
             self.excused.entry(shard).or_default().insert(offset);
         }
+    }
+
+    /// These records lie in frames that were struck; `spreads` if something else was struck too.
+    pub fn strike(&mut self, records: impl IntoIterator<Item = (ShardId, Offset)>, spreads: bool) {
+        self.struck.extend(records);
+        self.strikes_spread |= spreads;
+    }
+
+    /// Whether damage can be held against what was struck.
+    pub fn knows_what_was_struck(&self) -> bool {
+        !self.forgives && !self.strikes_spread
+    }
+
+    /// The first record behind `offset` that was acknowledged or seen.
+    pub fn next_promised(&self, shard: ShardId, offset: Offset) -> Option<Offset> {
+        let ledger = self.shards.get(&shard)?;
+        let behind = (Bound::Excluded(offset), Bound::Unbounded);
+        ledger.must_exist.range(behind).next().copied()
     }
 
     /// From now on records may be lost, for bytes were destroyed that no mark covered.

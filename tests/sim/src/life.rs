@@ -38,6 +38,8 @@ pub(crate) async fn live<D: Discipline>(
     reactor.set_faults(plan.faults.clone());
     if plan.faults.misdirected_writes > 0 {
         world.on_purpose.set(true);
+        // Nobody knows where they went.
+        world.judge.borrow_mut().strike([], true);
     }
     let left = Rc::new(Cell::new(plan.writers));
     for _ in 0..plan.writers {
@@ -224,6 +226,14 @@ async fn append<D: Discipline>(
     });
 }
 
+/// What one read came to.
+enum Read {
+    /// The next offset to read.
+    Next(Offset),
+    Damaged,
+    Failed,
+}
+
 /// Reads a shard as it grows.
 async fn follow<D: Discipline>(
     reactor: SimReactor,
@@ -235,8 +245,8 @@ async fn follow<D: Discipline>(
     loop {
         let bytes_max = 1 + (reactor.random() % 60_000) as usize;
         match read_once(&world, &log, shard, from, bytes_max, None).await {
-            Some(next) if next > from => from = next,
-            Some(_) => {
+            Read::Next(next) if next > from => from = next,
+            Read::Next(_) => {
                 let data = std::pin::pin!(log.wait_data(shard, from));
                 let pause = std::pin::pin!(reactor.sleep(Duration::from_millis(200)));
                 if let Either::Left(_) = select(data, pause).await {}
@@ -244,7 +254,7 @@ async fn follow<D: Discipline>(
                     return;
                 }
             }
-            None => reactor.sleep(Duration::from_millis(50)).await,
+            Read::Damaged | Read::Failed => reactor.sleep(Duration::from_millis(50)).await,
         }
     }
 }
@@ -257,21 +267,21 @@ async fn read_once<D: Discipline>(
     from: Offset,
     bytes_max: usize,
     mut seen: Option<&mut BTreeSet<Offset>>,
-) -> Option<Offset> {
+) -> Read {
     let batches = match log.read(shard, from, bytes_max).await {
         Ok(batches) => batches,
         Err(ReadError::Damaged { what, .. }) => {
             let on_purpose = world.on_purpose.get();
             world.judge.borrow_mut().damaged(shard, on_purpose, &what);
-            return None;
+            return Read::Damaged;
         }
-        Err(ReadError::Io { .. }) => return None,
+        Err(ReadError::Io { .. }) => return Read::Failed,
         Err(error) => {
             world
                 .judge
                 .borrow_mut()
                 .fail(format!("read refused: {error}"));
-            return None;
+            return Read::Failed;
         }
     };
     let mut judge = world.judge.borrow_mut();
@@ -283,7 +293,7 @@ async fn read_once<D: Discipline>(
                 Ok(view) => view,
                 Err(error) => {
                     judge.fail(format!("shard {shard}: a reader got no batch: {error}"));
-                    return None;
+                    return Read::Failed;
                 }
             };
             rest = &rest[view.as_bytes().len()..];
@@ -303,7 +313,7 @@ async fn read_once<D: Discipline>(
             }
         }
     }
-    Some(batches.next)
+    Read::Next(batches.next)
 }
 
 /// Reads every shard from its horizon to its tip and compares it with what was promised.
@@ -328,17 +338,24 @@ async fn look_at_everything<D: Discipline>(
         while from < tip.durable_next {
             let bytes_max = 1 + (reactor.random() % 200_000) as usize;
             match read_once(world, log, *shard, from, bytes_max, Some(&mut seen)).await {
-                Some(next) if next > from => from = next,
-                Some(_) => {
+                Read::Next(next) if next > from => from = next,
+                Read::Next(_) => {
                     let what = format!("shard {shard}: a read stood still at {from}");
                     world.judge.borrow_mut().fail(what);
                     return;
                 }
-                None if errors < 10 => {
+                // What lies behind the damage must be there.
+                Read::Damaged if world.judge.borrow().knows_what_was_struck() => {
+                    match world.judge.borrow().next_promised(*shard, from) {
+                        Some(next) => from = next,
+                        None => break,
+                    }
+                }
+                Read::Damaged | Read::Failed if errors < 10 => {
                     errors += 1;
                     reactor.sleep(Duration::from_millis(1)).await;
                 }
-                None => break,
+                Read::Damaged | Read::Failed => break,
             }
         }
         let cutoff = retention.cutoff(world.expiry.get());

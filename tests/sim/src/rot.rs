@@ -2,8 +2,8 @@
 //!
 //! A block that rotted takes what it held, and recovery tells of it: a mark elsewhere says that it was
 //! once durable. Where the marks were struck too, nothing is left to tell it from a torn write: then
-//! the log may be cut there, and only then. What each strike left is read from the image itself, by
-//! the format's document alone.
+//! the log may be cut there, and only then. Otherwise each loss is told, and is of the frames that were
+//! struck. What each strike left is read from the image itself, by the format's document alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -20,8 +20,49 @@ use crate::story::{Menu, World, is_verbose};
 const SECTOR: usize = 512;
 const BLOCK: usize = BLOCK_BYTES as usize;
 
-/// One round: bits and sectors of some slots, each struck once, so that something tells of each.
-pub(crate) fn strike(sim: &Sim, dice: &mut Dice) -> u32 {
+type Image = BTreeMap<String, Vec<u8>>;
+
+/// One round. With `again` a slot may be struck more than once, and best where the log ends: a frame may go
+/// with all that spoke of it, and is excused then.
+pub(crate) fn strike(
+    sim: &Sim,
+    first: &mut Dice,
+    again: Option<&mut Dice>,
+    world: &World,
+    menu: Menu,
+) -> u32 {
+    let disk = sim.disk();
+    let image = || -> Image {
+        let bytes = |path: &String| disk.durable_bytes(path).expect("a listed file can be read");
+        let paths = disk.paths().into_iter();
+        paths.map(|path| (path.clone(), bytes(&path))).collect()
+    };
+    let before = image();
+    let mut strikes = strike_once_each(sim, first);
+    let is_again = again.is_some();
+    if let Some(dice) = again {
+        strikes += strike_again(sim, dice, world, &before);
+    }
+    let after = image();
+    let (frames, mark) = frames(world, &before, &after);
+    let mut judge = world.judge.borrow_mut();
+    let broken = frames.iter().filter(|frame| !frame.is_whole);
+    let spreads = before
+        .iter()
+        .any(|(path, was)| spreads(world, was, &after[path]));
+    judge.strike(broken.flat_map(Frame::records), spreads);
+    if is_again && menu != Menu::NothingExcused {
+        let lost = cut(&frames, mark);
+        if is_verbose() && !lost.is_empty() {
+            eprintln!("rot: {} records may be cut", lost.len());
+        }
+        judge.excuse(lost);
+    }
+    strikes
+}
+
+/// Bits and sectors of some slots, each struck once, so that something tells of each.
+fn strike_once_each(sim: &Sim, dice: &mut Dice) -> u32 {
     let disk = sim.disk();
     let mut struck = BTreeSet::new();
     for _ in 0..dice.between(1, 3) {
@@ -51,33 +92,18 @@ pub(crate) fn strike(sim: &Sim, dice: &mut Dice) -> u32 {
     struck.len() as u32
 }
 
-/// A round, and more strikes where they like, one slot more than once, and best where the log ends: a
-/// frame may go with all that spoke of it, and is excused then.
-pub(crate) fn strike_again(
-    sim: &Sim,
-    first: &mut Dice,
-    dice: &mut Dice,
-    world: &World,
-    menu: Menu,
-) -> u32 {
-    let disk = sim.disk();
-    let image = || -> BTreeMap<String, Vec<u8>> {
-        let bytes = |path: &String| disk.durable_bytes(path).expect("a listed file can be read");
-        let paths = disk.paths().into_iter();
-        paths.map(|path| (path.clone(), bytes(&path))).collect()
+fn strike_again(sim: &Sim, dice: &mut Dice, world: &World, image: &Image) -> u32 {
+    let places = places(world, image);
+    let segment = |position: u64| position / world.identity.segment_bytes;
+    let Some(newest) = places.iter().map(|place| segment(place.0)).max() else {
+        return 0;
     };
-    let before = image();
-    let mut strikes = strike(sim, first);
-    let places = places(world, &before);
-    if places.is_empty() {
-        return strikes;
-    }
-    let newest = places.iter().map(|(position, ..)| *position);
-    let newest = newest.max().unwrap_or(0) / world.identity.segment_bytes;
-    let at_the_end = |place: &&Place| place.0 / world.identity.segment_bytes == newest;
-    let last: Vec<_> = places.iter().filter(at_the_end).collect();
-    for _ in 0..dice.between(2, 4) {
-        strikes += 1;
+    let last: Vec<_> = places
+        .iter()
+        .filter(|place| segment(place.0) == newest)
+        .collect();
+    let strikes = dice.between(2, 4) as u32;
+    for _ in 0..strikes {
         let (_, path, range) = if dice.below(3) == 0 {
             &places[dice.below(places.len() as u64) as usize]
         } else {
@@ -91,13 +117,6 @@ pub(crate) fn strike_again(
             };
         let bit = dice.coin().then(|| dice.below(8) as u8);
         damage(sim, path, byte, bit);
-    }
-    let lost = cut(world, &before, &image());
-    if is_verbose() && !lost.is_empty() {
-        eprintln!("rot: {} records may be cut", lost.len());
-    }
-    if menu != Menu::NothingExcused {
-        world.judge.borrow_mut().excuse(lost);
     }
     strikes
 }
@@ -117,7 +136,7 @@ fn damage(sim: &Sim, path: &str, byte: u64, bit: Option<u8>) {
 type Place<'a> = (u64, &'a str, Range<usize>);
 
 /// Frames, headers and trailers of all log segments, in the order of the log.
-fn places<'a>(world: &World, image: &'a BTreeMap<String, Vec<u8>>) -> Vec<Place<'a>> {
+fn places<'a>(world: &World, image: &'a Image) -> Vec<Place<'a>> {
     let mut places = Vec::new();
     for (path, slot) in image {
         let Some(generation) = generation_of(world, slot) else {
@@ -154,15 +173,18 @@ impl Frame {
     fn end(&self) -> u64 {
         self.header.position.0 + u64::from(self.header.frame_bytes)
     }
+
+    fn records(&self) -> impl Iterator<Item = (ShardId, Offset)> {
+        self.directory.iter().flat_map(|entry| {
+            let (shard, first) = (entry.shard, entry.first_offset.get());
+            let numbers = first..first + u64::from(entry.records.0);
+            numbers.map(move |number| (shard, Offset::new(number).expect("offsets are small here")))
+        })
+    }
 }
 
-/// The records that a recovery may take for the torn end of the log: those from the first broken frame
-/// on that no mark covers.
-fn cut(
-    world: &World,
-    before: &BTreeMap<String, Vec<u8>>,
-    after: &BTreeMap<String, Vec<u8>>,
-) -> Vec<(ShardId, Offset)> {
+/// All frames of the image before, with what became of them, and the highest mark that is left.
+fn frames(world: &World, before: &Image, after: &Image) -> (Vec<Frame>, u64) {
     let mut frames = Vec::new();
     let mut mark = 0;
     for (path, was) in before {
@@ -186,18 +208,34 @@ fn cut(
             });
         }
     }
+    (frames, mark)
+}
+
+/// The records that a recovery may take for the torn end of the log: those from the first broken frame
+/// on that no mark covers.
+fn cut(frames: &[Frame], mark: u64) -> Vec<(ShardId, Offset)> {
     let torn = |frame: &&Frame| !frame.is_whole && frame.end() > frame.marked.max(mark);
     let Some(from) = frames.iter().filter(torn).map(|f| f.header.position).min() else {
         return Vec::new();
     };
     let gone = frames.iter().filter(|frame| frame.header.position >= from);
-    let entries = gone.flat_map(|frame| &frame.directory);
-    let records = |entry: &DirectoryEntry| {
-        let (shard, first) = (entry.shard, entry.first_offset.get());
-        let numbers = first..first + u64::from(entry.records.0);
-        numbers.map(move |number| (shard, Offset::new(number).expect("offsets are small here")))
+    gone.flat_map(Frame::records).collect()
+}
+
+/// Whether a slot was struck where it says of others where they lie: its header, footer or trailer, or
+/// anywhere if it was settled. A footer that is lost takes a whole segment with it until an operator
+/// has it made anew.
+fn spreads(world: &World, was: &[u8], is: &[u8]) -> bool {
+    let kind = field(weir_log::layout_of_header(), "kind");
+    let is_settled = &was[..4] == b"WRS1" && u16_at(was, kind) == 2;
+    let Some(generation) = generation_of(world, was) else {
+        return is_settled && was != is;
     };
-    entries.flat_map(records).collect()
+    let frames = frames_of(world, generation, was);
+    let end = |(at, header, _): &(usize, FrameHeader, _)| at + header.frame_bytes as usize;
+    let from = frames.first().map_or(was.len(), |(at, ..)| *at);
+    let until = frames.last().map_or(0, end);
+    (0..was.len()).any(|at| was[at] != is[at] && !(from..until).contains(&at))
 }
 
 /// Where a field of the segment's header or trailer lies, by its name in the format's document.

@@ -211,11 +211,9 @@ pub fn tell<D: Discipline>(seed: u64, menu: Menu) -> Result<Tally, String> {
             world.judge.borrow_mut().forgive_losses();
         }
         if covered && dice.below(3) == 0 {
-            tally.rotted += if menu.strikes_again() && strikes.coin() {
-                rot::strike_again(&sim, &mut dice, &mut strikes, &world, menu)
-            } else {
-                rot::strike(&sim, &mut dice)
-            };
+            let again = menu.strikes_again() && strikes.coin();
+            let again = again.then_some(&mut strikes);
+            tally.rotted += rot::strike(&sim, &mut dice, again, &world, menu);
             world.on_purpose.set(true);
         }
         if dice.below(8) == 0 {
