@@ -26,7 +26,12 @@ pub(crate) fn does(program: &str, arguments: &[&Path]) -> Result<String> {
 
 /// Makes an empty file system of `kind` in a new file.
 pub(crate) fn make(image: &Path, kind: &str) -> Result<()> {
-    File::create(image)?.set_len(DISK_BYTES)?;
+    make_of(image, kind, DISK_BYTES)
+}
+
+/// The same, of so many bytes.
+pub(crate) fn make_of(image: &Path, kind: &str, bytes: u64) -> Result<()> {
+    File::create(image)?.set_len(bytes)?;
     let force = if kind == "xfs" { "-f" } else { "-F" };
     does(
         &format!("mkfs.{kind}"),
@@ -81,9 +86,24 @@ impl Drop for Memory {
     }
 }
 
+/// How a file serves as a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cache {
+    /// What is written is in the file.
+    None,
+    /// What is written is in the file once the disk was flushed.
+    Flushed,
+    /// The same, and the file system, an ext4, never flushes it.
+    NeverFlushed,
+}
+
 /// Makes a block device of a file.
-fn attach(image: &Path) -> Result<PathBuf> {
-    let find = ["--find", "--show", "--direct-io=on"].map(Path::new);
+fn attach(image: &Path, cache: Cache) -> Result<PathBuf> {
+    let direct = match cache {
+        Cache::None => "--direct-io=on",
+        Cache::Flushed | Cache::NeverFlushed => "--direct-io=off",
+    };
+    let find = ["--find", "--show", direct].map(Path::new);
     Ok(does("losetup", &[&find[..], &[image]].concat())?.into())
 }
 
@@ -102,9 +122,18 @@ pub(crate) struct Mounted {
 
 impl Mounted {
     pub(crate) fn mount(image: &Path, at: &Path, kind: &str) -> Result<Self> {
+        Self::mount_with(image, at, kind, Cache::None)
+    }
+
+    pub(crate) fn mount_with(image: &Path, at: &Path, kind: &str, cache: Cache) -> Result<Self> {
         std::fs::create_dir_all(at)?;
-        let device = attach(image)?;
-        let mounted = does("mount", &["-t".as_ref(), kind.as_ref(), &device, at]);
+        let device = attach(image, cache)?;
+        let options = match cache {
+            Cache::NeverFlushed => "nobarrier",
+            Cache::None | Cache::Flushed => "defaults",
+        };
+        let words = ["-t", kind, "-o", options].map(Path::new);
+        let mounted = does("mount", &[&words[..], &[&device, at]].concat());
         // Now it goes with what is mounted on it, also when nobody is left to put it away.
         detach(&device)?;
         mounted?;
@@ -150,6 +179,12 @@ impl Mounted {
         const SHUTDOWN: &str = "import fcntl, os, struct, sys\n\
              fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
         does("python3", &["-c".as_ref(), SHUTDOWN.as_ref(), &self.at])?;
+        Ok(())
+    }
+
+    /// Writes back all that it holds in memory.
+    pub(crate) fn write_back(&self) -> Result<()> {
+        does("sync", &["-f".as_ref(), &self.at])?;
         Ok(())
     }
 

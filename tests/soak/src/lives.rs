@@ -31,13 +31,14 @@ impl Lives {
 }
 
 /// Tells series after series until as many lives have ended as were ordered. A series takes its seed
-/// and count, and whether its load is to lie.
+/// and count, and whether the bug that the rig is proven on is planted in it.
 pub(crate) fn run(
     rig: &str,
     order: &Order,
+    planted: &str,
     series: impl Fn(&Order, bool) -> Result<Lives>,
 ) -> Result<Done> {
-    prove(order.seed, &series).with_context(|| format!("{rig} was not proven"))?;
+    prove(order.seed, planted, &series).with_context(|| format!("{rig} was not proven"))?;
     let mut all = Lives::default();
     let mut seed = order.seed;
     while all.ended < order.count && !order.is_over() {
@@ -54,7 +55,7 @@ pub(crate) fn run(
     }
     let note = format!(
         "{} more in recovery and {} right after it, {} batches acknowledged, {} records judged, {} batches durable before \
-         their answer, 0 lost; proven on early acknowledgements",
+         their answer, 0 lost; proven on {planted}",
         all.in_recovery,
         all.too_late,
         all.tally.acknowledged,
@@ -64,15 +65,15 @@ pub(crate) fn run(
     Ok(Done::new(all.ended, note))
 }
 
-/// A server that acknowledges before it flushes must be found out.
-fn prove(seed: u64, series: impl Fn(&Order, bool) -> Result<Lives>) -> Result<()> {
+/// The planted bug loses what was acknowledged, and must be found out.
+fn prove(seed: u64, planted: &str, series: impl Fn(&Order, bool) -> Result<Lives>) -> Result<()> {
     let order = Order {
         seed,
         count: 4,
         until: None,
     };
     match series(&order, true) {
-        Ok(_) => bail!("acknowledged before flushed, and four lives do not show it"),
+        Ok(_) => bail!("{planted}, and four lives do not show it"),
         Err(wrong) if format!("{wrong:#}").contains("lost: ") => Ok(()),
         Err(wrong) => Err(wrong.context("while the rig was proven on a planted bug")),
     }

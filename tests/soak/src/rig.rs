@@ -131,7 +131,8 @@ pub(crate) const RIGS: &[Rig] = &[
     },
     Rig {
         name: "cut-ext4",
-        what: "the file system is shut down under load without a log flush, and mounted again",
+        what: "under load the file system is shut down without a log flush, or the disk below it loses its cache; \
+               then both are mounted again",
         unit: "cuts",
         needs: &["root", "mkfs.ext4", "ext4", "a loop device", "python3"],
         gate: 25,
@@ -143,7 +144,15 @@ pub(crate) const RIGS: &[Rig] = &[
         name: "cut-xfs",
         what: "the same on xfs",
         unit: "cuts",
-        needs: &["root", "mkfs.xfs", "xfs", "a loop device", "python3"],
+        needs: &[
+            "root",
+            "mkfs.ext4",
+            "ext4",
+            "mkfs.xfs",
+            "xfs",
+            "a loop device",
+            "python3",
+        ],
         gate: 25,
         night: 2_000,
         share: 4,
