@@ -26,6 +26,8 @@ const GROUP_BYTES: u64 = 512 << 20;
 /// Not in `--memory`: buffers of binary connections, what the allocator keeps, the runtime.
 const BESIDE_BYTES: u64 = 48 << 20;
 const FLOOD: Duration = Duration::from_secs(4);
+/// How long the planted mistake is looked for.
+const FLOOD_OF_PROOF: Duration = Duration::from_secs(40);
 
 fn megabytes(bytes: u64) -> u64 {
     bytes >> 20
@@ -47,24 +49,55 @@ fn set_memory(group: &Group, bytes: u64) -> Result<()> {
     group.set(("memory.limit_in_bytes", &bytes), ("memory.max", &bytes))
 }
 
+/// A server that takes more memory than it is allowed must be seen, and one that is killed before it wrote
+/// what it acknowledged.
+pub(super) fn prove(seed: u64) -> Result<()> {
+    const TELLS: [&str; 2] = ["of its own where", "the kernel killed"];
+    let of_memory = flooded(seed, Some("8GiB"), FLOOD_OF_PROOF);
+    let Err(wrong) = of_memory else {
+        bail!("a server was told of 8 GiB, and takes no more than others");
+    };
+    let said = format!("{wrong:#}");
+    if !TELLS.iter().any(|tell| said.contains(tell)) {
+        return Err(wrong.context("while the rig was proven on a server told of more memory"));
+    }
+    let Err(wrong) = killed(seed, true) else {
+        bail!("acknowledged before it was written, and the judge does not see it");
+    };
+    if !format!("{wrong:#}").contains("lost: ") {
+        return Err(wrong.context("while the rig was proven on early acknowledgements"));
+    }
+    Ok(())
+}
+
 /// More memory than the server is told to take: a flood is refused in time, and nobody is killed.
 pub(super) fn enough_memory(seed: u64) -> Result<Told> {
+    flooded(seed, None, FLOOD)
+}
+
+/// `told`: what a server is told that it may take, where that is not what it is judged by.
+fn flooded(seed: u64, told: Option<&str>, flooded_for: Duration) -> Result<Told> {
     let group = Group::new(MEMORY)?;
     let mut scene = Scene::new("memory", seed)?;
     let cores = scene.chance.between(1, 2);
     set_memory(&group, cores * GROUP_BYTES)?;
     let allowed = cores * MEMORY_BYTES;
-    let setup = Setup::new(cores).with("--memory", &format!("{}MiB", megabytes(allowed)));
+    let memory_flag = told.map_or_else(|| format!("{}MiB", megabytes(allowed)), str::to_owned);
+    let setup = Setup::new(cores).with("--memory", &memory_flag);
     let bound = setup.clone().through(group.entry());
     let (mut server, ports) = Server::start_as(&scene.place, &bound)?;
     wire::create(ports.wire, SHARDS)?;
     let load = scene.load(ports, RATE)?;
     load.began()?;
     let flood = Flood::start(ports.http)?;
-    let (until, mut most) = (Instant::now() + FLOOD, 0);
-    while Instant::now() < until {
+    let (until, mut most) = (Instant::now() + flooded_for, 0);
+    while Instant::now() < until && most <= allowed + BESIDE_BYTES {
+        if server.ended()?.is_some_and(|how| how.signal() == Some(9)) {
+            bail!("the kernel killed it at {} MiB of its own", megabytes(most));
+        }
         room::alive(&mut server, &scene.place)?;
-        most = most.max(memory(&server)?);
+        // One that ends just now has none.
+        most = most.max(memory(&server).unwrap_or(0));
         thread::sleep(Duration::from_millis(2));
     }
     let answers = flood.stop()?;
@@ -99,10 +132,16 @@ pub(super) fn enough_memory(seed: u64) -> Result<Told> {
 
 /// Less memory than the server is told to take: the kernel kills it, as by `kill -9`.
 pub(super) fn too_little_memory(seed: u64) -> Result<Told> {
+    killed(seed, false)
+}
+
+/// `early`: what was sent counts as acknowledged.
+fn killed(seed: u64, early: bool) -> Result<Told> {
     let group = Group::new(MEMORY)?;
     let bytes = 48 << 20;
     set_memory(&group, bytes)?;
     let mut scene = Scene::new("little-memory", seed)?;
+    scene.early = early;
     let setup = Setup::new(scene.chance.between(1, 2)).with("--memory", "512MiB");
     let bound = setup.clone().through(group.entry());
     let (mut server, ports) = Server::start_as(&scene.place, &bound)?;

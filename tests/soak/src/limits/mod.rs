@@ -53,6 +53,7 @@ pub(crate) fn process(order: &Order) -> Result<Done> {
 
 /// What a control group gives.
 pub(crate) fn group(order: &Order) -> Result<Done> {
+    group::prove(order.seed).context("limits-group was not proven")?;
     const CASES: [Case; 4] = [
         ("memory", group::enough_memory),
         ("too little memory", group::too_little_memory),
