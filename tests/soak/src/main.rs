@@ -151,8 +151,13 @@ fn list() {
             needs => needs.join(", "),
         };
         println!(
-            "{:<16}{}; needs {needs}; gate {} {}, night {}",
-            rig.name, rig.what, rig.gate, rig.unit, rig.night
+            "{:<16}{}; needs {needs}; gate {} {}, red below {}, night {}",
+            rig.name,
+            rig.what,
+            rig.gate,
+            rig.unit,
+            rig.floor(),
+            rig.night
         );
     }
 }

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// Where a commit frame names its log (docs/format.md); behind it stands how many batches it holds, which is
+/// as small a number.
+const LOG: std::ops::Range<usize> = 16..20;
+
 /// What fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
@@ -12,10 +16,21 @@ enum What {
     Frames(u32),
 }
 
+/// What becomes of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Write {
+    Done,
+    Fails,
+    /// It is answered as done, and is not: as with a server that does not look at the answer.
+    Lost,
+}
+
 /// How the disk misbehaves; not at all at first.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     fails: Option<(What, u64)>,
+    /// Nobody is told of writes that fail.
+    silent: bool,
     /// Bytes per second; none is no limit.
     rate: Option<u64>,
     /// Every flush takes that long.
@@ -41,9 +56,9 @@ impl Faults {
         self.fails(|what| what == What::Reads)
     }
 
-    /// Whether this write fails, and how long it takes.
-    pub(super) fn write(&mut self, data: &[u8]) -> (bool, Duration) {
-        let log = data.get(20..24).filter(|_| data.starts_with(b"WRF1"));
+    /// What becomes of this write, and how long it takes.
+    pub(super) fn write(&mut self, data: &[u8]) -> (Write, Duration) {
+        let log = data.get(LOG).filter(|_| data.starts_with(b"WRF1"));
         let fails = self.fails(|what| match what {
             What::Writes => true,
             What::Reads | What::Flushes => false,
@@ -52,7 +67,12 @@ impl Faults {
         let takes = self.rate.map_or(Duration::ZERO, |rate| {
             Duration::from_secs_f64(data.len() as f64 / rate as f64)
         });
-        (fails, takes)
+        let write = match (fails, self.silent) {
+            (false, _) => Write::Done,
+            (true, false) => Write::Fails,
+            (true, true) => Write::Lost,
+        };
+        (write, takes)
     }
 
     /// Whether this flush fails, and how long it takes.
@@ -63,7 +83,7 @@ impl Faults {
         (fails, stall.max(self.flush))
     }
 
-    /// "fail reads 1", "fail writes 1", "fail flushes 3", "fail frames 0 9", "rate 2000000" (bytes per second),
+    /// "fail reads 1", "fail writes 1", "fail flushes 3", "fail frames 0 9", "lose frames 0 9", "rate 2000000" (bytes per second),
     /// "flush 500" (us, each), "stall 5000" (ms, the next), "heal", "hits": answered with how many faults there were so far.
     pub(super) fn obey(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.split(' ').collect();
@@ -78,9 +98,12 @@ impl Faults {
             ["fail", "flushes", times] => number(times).map(|times| {
                 self.fails = Some((What::Flushes, times));
             }),
-            ["fail", "frames", log, times] => number(log).zip(number(times)).map(|(log, times)| {
-                self.fails = Some((What::Frames(log as u32), times));
-            }),
+            [how @ ("fail" | "lose"), "frames", log, times] => {
+                number(log).zip(number(times)).map(|(log, times)| {
+                    self.fails = Some((What::Frames(log as u32), times));
+                    self.silent = how == "lose";
+                })
+            }
             ["rate", rate] => number(rate).map(|rate| self.rate = Some(rate.max(1))),
             ["flush", us] => number(us).map(|us| self.flush = Duration::from_micros(us)),
             ["stall", ms] => number(ms).map(|ms| self.stall = Duration::from_millis(ms)),
@@ -103,22 +126,23 @@ impl Faults {
 
 #[cfg(test)]
 mod proofs {
-    use super::Faults;
+    use super::{Faults, LOG, Write};
 
     #[test]
     fn it_fails_what_it_is_told_and_as_often() {
         let mut faults = Faults::default();
         let mut frame = [0; 512];
         frame[..4].copy_from_slice(b"WRF1");
-        frame[20] = 3;
+        frame[LOG.start] = 3;
+        frame[LOG.end] = 2;
         assert_eq!(faults.obey("fail frames 3 2"), "ok 0");
-        assert!(!faults.write(&[0; 512]).0);
-        assert!(faults.write(&frame).0);
-        frame[20] = 2;
-        assert!(!faults.write(&frame).0);
-        frame[20] = 3;
-        assert!(faults.write(&frame).0);
-        assert!(!faults.write(&frame).0);
+        assert_eq!(faults.write(&[0; 512]).0, Write::Done);
+        assert_eq!(faults.write(&frame).0, Write::Fails);
+        frame[LOG.start] = 2;
+        assert_eq!(faults.write(&frame).0, Write::Done);
+        frame[LOG.start] = 3;
+        assert_eq!(faults.write(&frame).0, Write::Fails);
+        assert_eq!(faults.write(&frame).0, Write::Done);
         assert!(!faults.flush().0);
         assert_eq!(faults.obey("fail flushes 1"), "ok 2");
         assert!(!faults.read());
@@ -130,6 +154,9 @@ mod proofs {
         assert_eq!(faults.write(&frame).1.as_millis(), 500);
         assert_eq!(faults.obey("heal"), "ok 4");
         assert_eq!(faults.write(&frame).1.as_millis(), 0);
+        assert_eq!(faults.obey("lose frames 3 1"), "ok 4");
+        assert_eq!(faults.write(&frame).0, Write::Lost);
+        assert_eq!(faults.obey("heal"), "ok 5");
         assert_eq!(faults.obey("fail"), "not understood: fail");
     }
 }

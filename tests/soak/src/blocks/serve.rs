@@ -16,7 +16,7 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 
-use super::fault::Faults;
+use super::fault::{Faults, Write};
 use super::fuse::{self, Ask};
 use super::journal::{Event, Journal};
 
@@ -157,10 +157,12 @@ impl Disk {
     }
 
     fn write(&self, id: u64, offset: u64, data: &[u8]) -> io::Result<()> {
-        let (fails, takes) = locked(&self.faults).write(data);
+        let (write, takes) = locked(&self.faults).write(data);
         thread::sleep(takes);
-        if fails {
-            return fuse::answer(&self.fuse, id, fuse::EIO, &[]);
+        match write {
+            Write::Done => {}
+            Write::Fails => return fuse::answer(&self.fuse, id, fuse::EIO, &[]),
+            Write::Lost => return fuse::answer(&self.fuse, id, 0, &fuse::written(data.len())),
         }
         self.image.write_all_at(data, offset)?;
         self.note(Event::Wrote { id })?;
