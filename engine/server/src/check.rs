@@ -23,8 +23,9 @@ pub(crate) const ABOUT: &str = "\
 Verify a data folder that no server uses: every byte that counts, and what catalog and segments say \
 of each other. Changes nothing.
 
-A torn tail is what a crash leaves and no damage: the next start drops it, and nothing of it was \
-acknowledged. Ends with code 0 if all is sound, 5 if something is damaged, 1 if the folder could \
+A torn tail is what a crash leaves and no damage: the next start drops it. Rot in the newest frames, \
+those that no later frame's mark covers (the next commit, or one second), cannot be told from it. \
+Ends with code 0 if nothing damaged was found, 5 if something is damaged, 1 if the folder could \
 not be looked at: it is in use, it is not Weir's, or the disk refused a read.";
 
 /// What `weir check` is told.
@@ -158,7 +159,15 @@ fn as_text(checked: &CheckedFolder) -> String {
     if checked.is_sound() && !checked.given_up.is_empty() {
         out.push_str("sound, but for what was given up\n");
     } else if checked.is_sound() {
-        out.push_str("sound: every record that was acknowledged and has not expired is there\n");
+        out.push_str("sound: nothing damaged was found\n");
+    }
+    for log in checked.logs.iter().filter(|log| log.torn.is_some()) {
+        let _ = writeln!(
+            out,
+            "log {} was not closed: rot in its newest frames, at log position {} or behind, cannot be told \
+             from its torn tail",
+            log.log.0, log.durable_mark.0
+        );
     }
     out
 }
@@ -260,9 +269,14 @@ pub(crate) fn given_up_json(given_up: &CheckedGivenUp) -> Value {
 }
 
 fn log_json(log: &LogCheck) -> Value {
-    let torn = log.torn.as_ref().map(
-        |torn| json!({"file": torn.file, "at": torn.at, "dropped_frames": torn.dropped_frames}),
-    );
+    let torn = log.torn.as_ref().map(|torn| {
+        json!({
+            "file": torn.file,
+            "at": torn.at,
+            "dropped_frames": torn.dropped_frames,
+            "rot_is_told_below": log.durable_mark.0,
+        })
+    });
     json!({
         "log": log.log.0,
         "sealed": log.sealed,
