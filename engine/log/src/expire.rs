@@ -120,6 +120,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         let change = LedgerChange {
             log: metas[0].log,
             known_generation: 0,
+            begun: 0,
             added: output.iter().map(|o| o.generation).collect(),
             removed: metas.iter().map(|m| m.generation).collect(),
         };

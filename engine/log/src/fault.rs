@@ -131,11 +131,17 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             }
             self.inner.kick.after(seen).await;
         }
+        // A void segment may be the last that the catalog was told of. Until it is told of the new one,
+        // the void one's slot is not used again, or a start would miss it; if the catalog takes nothing
+        // now, the next start finds the slot.
+        let noted = self.note_begun().await;
         // Only now: until then a void segment's start table may be the only durable note of the
         // epochs that were in use.
         for segment in void {
             write_all::<R>(&segment.file, &segment.header, 0).await?;
-            self.inner.state.borrow_mut().pool.give_back(segment.slot);
+            if noted.is_ok() {
+                self.inner.state.borrow_mut().pool.give_back(segment.slot);
+            }
         }
         {
             let mut state = self.inner.state.borrow_mut();

@@ -157,6 +157,8 @@ pub(crate) struct State<R: Reactor> {
     pub(crate) pool: Pool<R>,
     pub(crate) next_ordinal: u64,
     pub(crate) next_generation: u64,
+    /// Newest generation that the catalog was told of as begun.
+    pub(crate) begun_noted: u64,
     pub(crate) waiters: DurableWaiters,
     /// Holes of the carried shards.
     pub(crate) carried_holes: Vec<(ShardId, Hole)>,
@@ -385,6 +387,13 @@ impl<R: Reactor> State<R> {
         self.segments
             .back()
             .expect("an open log has an active segment")
+    }
+
+    /// The newest segment whose header is durable, if the catalog has not been told of it; else 0.
+    pub(crate) fn begun_unnoted(&self) -> u64 {
+        let ready = self.segments.iter().rev().find(|s| s.header_ready);
+        let newest = ready.map_or(0, |segment| segment.generation);
+        if newest > self.begun_noted { newest } else { 0 }
     }
 
     pub(crate) fn active_mut(&mut self) -> &mut Segment<R> {

@@ -32,6 +32,8 @@ pub struct LogSeed {
     pub(crate) sealed: Vec<Arc<SealedSegment>>,
     /// Sealed segments that the catalog has not heard of.
     pub(crate) unrecorded: Vec<u64>,
+    /// The catalog says that this generation is being written; 0 if it says so of none.
+    pub(crate) begun: u64,
     pub(crate) free_slots: Vec<u32>,
     /// Slots that hold a segment which was given up: they keep what they hold.
     pub(crate) set_aside: usize,
@@ -51,6 +53,7 @@ impl LogSeed {
             log,
             sealed: Vec::new(),
             unrecorded: Vec::new(),
+            begun: 0,
             free_slots: Vec::new(),
             set_aside: 0,
             next_slot: 0,
@@ -125,12 +128,15 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             .await
             .map_err(segment_failed)?;
         for own in std::iter::once(&seed).chain(&adopted) {
-            if own.unrecorded.is_empty() {
+            // What was begun and holds nothing that counts is missed no more: its slot is used again.
+            let is_recorded = own.begun <= own.newest_log_generation;
+            if own.unrecorded.is_empty() && is_recorded {
                 continue;
             }
             let change = LedgerChange {
                 log: own.log,
-                known_generation: own.newest_log_generation,
+                known_generation: own.newest_log_generation.max(own.begun),
+                begun: 0,
                 added: own.unrecorded.clone(),
                 removed: Vec::new(),
             };
@@ -210,6 +216,7 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
                 pool: Pool::new(seed.free_slots, seed.next_slot, keep),
                 next_ordinal,
                 next_generation: seed.next_generation,
+                begun_noted: 0,
                 waiters: DurableWaiters::default(),
                 carried_holes,
                 hole_count,
@@ -250,6 +257,12 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             log.begin_segment(&mut state);
         }
         log.header_written().await.map_err(segment_failed)?;
+        // Before anything in it is acknowledged: were its file gone after this, it would be missed.
+        let noted = log.note_begun().await;
+        noted.map_err(|e| OpenError::Ledger {
+            log: id,
+            what: e.to_string(),
+        })?;
         log.spawn_background();
         Ok(log)
     }
@@ -295,6 +308,9 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             self.write_idle_mark();
             self.give_back_retired().await;
             self.record_sealed().await;
+            if let Err(error) = self.note_begun().await {
+                tracing::warn!(log = self.inner.log.0, %error, "a segment's beginning is not noted");
+            }
             self.look_for_expired().await;
             // Room may have come back from outside.
             if self.inner.state.borrow().pool.is_full() {

@@ -7,6 +7,7 @@ use weir_protocol::model::Position;
 use weir_reactor::{File, Reactor};
 
 use crate::discipline::Discipline;
+use crate::error::LedgerFailed;
 use crate::extent::Extent;
 use crate::ledger::LedgerChange;
 use crate::log::{FileOf, Log, Mode, Segment, State};
@@ -103,11 +104,13 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
     /// Tells the catalog of every sealed segment it has not heard of. They go in one change: were a
     /// later one recorded without an earlier one, the next start would take that for dropped.
     pub(crate) async fn record_sealed(&self) {
-        let unrecorded: Vec<u64> = {
+        let (unrecorded, begun): (Vec<u64>, u64) = {
             let state = self.inner.state.borrow();
             let entries = state.sealed.entries().iter();
             let ours = entries.filter(|e| e.meta.log == self.inner.log && e.owned && !e.recorded);
-            ours.map(|e| e.meta.generation).collect()
+            let unrecorded = ours.map(|e| e.meta.generation).collect();
+            // The segment that followed is noted with it: that costs no transaction of its own.
+            (unrecorded, state.begun_unnoted())
         };
         let Some(newest) = unrecorded.iter().max() else {
             return;
@@ -115,12 +118,14 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
         let change = LedgerChange {
             log: self.inner.log,
             known_generation: *newest,
+            begun,
             added: unrecorded.clone(),
             removed: Vec::new(),
         };
         match self.inner.ledger.record(change).await {
             Ok(()) => {
                 let mut state = self.inner.state.borrow_mut();
+                state.begun_noted = state.begun_noted.max(begun);
                 for generation in unrecorded {
                     if let Some(entry) = state.sealed.entry_mut(self.inner.log, generation) {
                         entry.recorded = true;
@@ -131,6 +136,26 @@ impl<R: Reactor, D: Discipline> Log<R, D> {
             // them by their headers.
             Err(error) => tracing::warn!(log = self.inner.log.0, %error, "segments not recorded"),
         }
+    }
+
+    /// Tells the catalog of the newest segment that was begun, if it has not heard of it: one whose file
+    /// is gone at a start is missed then, as a sealed one is.
+    pub(crate) async fn note_begun(&self) -> Result<(), LedgerFailed> {
+        let begun = self.inner.state.borrow().begun_unnoted();
+        if begun == 0 {
+            return Ok(());
+        }
+        let change = LedgerChange {
+            log: self.inner.log,
+            known_generation: 0,
+            begun,
+            added: Vec::new(),
+            removed: Vec::new(),
+        };
+        self.inner.ledger.record(change).await?;
+        let mut state = self.inner.state.borrow_mut();
+        state.begun_noted = state.begun_noted.max(begun);
+        Ok(())
     }
 
     fn footer_of(

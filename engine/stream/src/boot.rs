@@ -96,7 +96,8 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
     let mut report = Vec::new();
     let mut recovered = Vec::new();
     for log in logs {
-        let ledger = catalog.ledger(log).map_err(failed)?;
+        let mut ledger = catalog.ledger(log).map_err(failed)?;
+        ledger.closed = contents.is_clean;
         let found = recover(reactor, identity, log, life.incarnation, &ledger).await;
         let found = found.map_err(|error| OpenFolderError::Log {
             folder: folder.clone(),

@@ -320,11 +320,11 @@ async fn look_at_logs<R: Reactor>(
     known: &BTreeMap<u32, LedgerState>,
 ) -> Result<Vec<LogCheck>, String> {
     let mut logs = found_logs(reactor).await.map_err(|e| e.to_string())?;
-    // A log that the catalog counts segments of, and whose folder is gone, is looked for too.
-    let counted = known
+    // A log that the catalog knows of, and whose folder is gone, is looked for too.
+    let expected = known
         .iter()
-        .filter(|(_, ledger)| !ledger.segments.is_empty());
-    logs.extend(counted.map(|(log, _)| LogId(*log)));
+        .filter(|(_, ledger)| !ledger.segments.is_empty() || ledger.being_written().is_some());
+    logs.extend(expected.map(|(log, _)| LogId(*log)));
     logs.sort_unstable();
     logs.dedup();
     let mut checked = Vec::new();

@@ -267,7 +267,9 @@ impl Proposal<'_> {
                     format!("it is about records: --shard {stream}/{}", lost.shard.index)
                 })
             }
-            DamageKind::Foreign => "the file is not of this log: move it elsewhere".to_owned(),
+            DamageKind::Foreign => {
+                "the file is not of this log, or no segment any more: move it elsewhere".to_owned()
+            }
             DamageKind::Harmless | DamageKind::Passing | DamageKind::Contradiction => {
                 "nothing can be given up to mend it: put the folder back from a backup".to_owned()
             }

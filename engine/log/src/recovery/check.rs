@@ -1,7 +1,7 @@
 //! Looks at one log as recovery would, verifies every byte that counts, and changes nothing.
 //!
-//! A torn tail is what a crash leaves, and no damage. All else that does not verify is. Memory: one
-//! segment, and what is known of each shard.
+//! A torn tail is what a crash leaves, and no damage; rot behind the durable mark cannot be told from it.
+//! All else that does not verify is damage. Memory: one segment, and what is known of each shard.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,7 +80,8 @@ pub struct TornTail {
     pub file: String,
     /// Its byte where the log ends.
     pub at: u64,
-    /// Frames behind it that the next start drops; none was acknowledged.
+    /// Frames behind it that the next start drops. None was acknowledged, unless what lay before them
+    /// rotted at or behind the durable mark.
     pub dropped_frames: u64,
 }
 
@@ -338,7 +339,7 @@ impl<R: Reactor> Recovery<'_, R> {
                 Err(error) => return Err(error.clone()),
             }
             let Some(header) = self.header_of(&path, entry.bytes).await? else {
-                out.half_made += 1;
+                self.tell_half_made(&path, entry.bytes, out).await?;
                 continue;
             };
             if self.is_set_aside(&header, ledger) {
@@ -354,6 +355,8 @@ impl<R: Reactor> Recovery<'_, R> {
                 .await?;
         }
         self.tell_apart(ledger, &mut slots).await?;
+        self.look_into_blank(ledger, &mut slots).await?;
+        slots.free.append(&mut slots.blank);
         self.make_anew(ledger, &mut slots).await?;
         slots.unsealed.sort_by_key(|u| u.ordinal);
         slots.previous_ends.sort_by_key(|(ordinal, _)| *ordinal);
@@ -361,20 +364,52 @@ impl<R: Reactor> Recovery<'_, R> {
         out.set_aside = slots.set_aside as u64;
         let sealed = slots.sealed.iter().map(|f| f.segment.generation);
         strange.extend(sealed.chain(slots.unsealed.iter().map(|u| u.generation)));
-        for generation in ledger.segments.iter().filter(|g| !strange.contains(g)) {
+        let counted = ledger.segments.iter().map(|g| (*g, "counts"));
+        let begun = ledger.being_written().filter(|g| !slots.voided.contains(g));
+        let begun = begun.map(|g| (g, "has seen the beginning of"));
+        for (generation, says) in counted.chain(begun) {
+            if strange.contains(&generation) {
+                continue;
+            }
             let what = format!(
-                "the catalog counts a segment of generation {generation}, and no file holds it: a \
+                "the catalog {says} a segment of generation {generation}, and no file holds it: a \
                  server does not start without it"
             );
             let site = Site {
                 file: &folder,
-                generation: Some(*generation),
+                generation: Some(generation),
                 at: 0,
                 bytes: 0,
             };
             out.damaged(site, DamageKind::Segment, what, Vec::new());
         }
         Ok(slots)
+    }
+
+    /// A file of another length than a segment's, without a header.
+    async fn tell_half_made(
+        &self,
+        path: &str,
+        bytes: u64,
+        out: &mut LogCheck,
+    ) -> Result<(), RecoveryError> {
+        if self.is_zeros(path, bytes).await? {
+            out.half_made += 1;
+            return Ok(());
+        }
+        let expected = self.identity.segment_bytes;
+        let what = format!(
+            "{bytes} bytes, expected {expected}, no header at its front, and not empty: a server \
+             does not start with it"
+        );
+        let site = Site {
+            file: path,
+            generation: None,
+            at: 0,
+            bytes,
+        };
+        out.damaged(site, DamageKind::Foreign, what, Vec::new());
+        Ok(())
     }
 
     /// A file that a server does not start with, whose header makes sense.
@@ -451,20 +486,6 @@ impl<R: Reactor> Recovery<'_, R> {
         let scan = self.scan_bytes(&segment, &bytes);
         let batches = scan.frames.iter().flat_map(|frame| &frame.batches);
         Ok(lost_of(&batches.copied().collect::<Vec<_>>()))
-    }
-
-    async fn header_of(
-        &self,
-        path: &str,
-        bytes: u64,
-    ) -> Result<Option<SegmentHeader>, RecoveryError> {
-        if bytes < u64::from(BLOCK_BYTES) {
-            return Ok(None);
-        }
-        let file = self.open(path).await?;
-        let head = file.read(0, BLOCK_BYTES as usize).await;
-        let head = head.map_err(|e| self.read_failed(path, 0, &e))?;
-        Ok(SegmentHeader::decode(head.as_ref()))
     }
 
     async fn check_sealed(&self, found: &Found, out: &mut LogCheck) -> Result<(), RecoveryError> {

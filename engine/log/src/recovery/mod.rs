@@ -39,6 +39,7 @@ use crate::shard::{Hole, ShardTip};
 
 pub use check::{Damage, DamageKind, LogCheck, Lost, Span, TornTail, check_log};
 use judge::{Judged, KeptSegment};
+use scan::Scan;
 use slots::{Found, Slots, Unsealed};
 
 /// A log that was found again.
@@ -164,11 +165,7 @@ impl<R: Reactor> Recovery<'_, R> {
             scanned: slots.unsealed.len(),
             ..RecoveryReport::default()
         };
-        let mut scanned = Vec::new();
-        let unsealed = std::mem::take(&mut slots.unsealed);
-        for segment in &unsealed {
-            scanned.push(self.scan::<D>(segment).await?);
-        }
+        let (unsealed, scanned) = self.scan_all::<D>(ledger, &mut slots).await?;
         for scan in &scanned {
             report.frames += scan.frames.len();
             for entry in &scan.start_table {
@@ -186,6 +183,7 @@ impl<R: Reactor> Recovery<'_, R> {
             (&before, &behind),
             &mut tips,
         );
+        report.scanned = unsealed.len();
         report.dropped_frames = judged.dropped_frames;
         report.rotten = judged.rotten;
         report.holes = judged.new_holes;
@@ -201,6 +199,43 @@ impl<R: Reactor> Recovery<'_, R> {
             seed: slots.seed(self.log, tips),
             report,
         })
+    }
+
+    /// Scans every unsealed segment. Slots that seem never to have been used are read to their end where
+    /// one of them may hold the newest segment: not after a clean stop, nor if that one is known to have
+    /// been found.
+    async fn scan_all<D: Discipline>(
+        &self,
+        ledger: &LedgerState,
+        slots: &mut Slots,
+    ) -> Result<(Vec<Unsealed>, Vec<Scan>), RecoveryError> {
+        loop {
+            let unsealed = std::mem::take(&mut slots.unsealed);
+            let mut scans = Vec::new();
+            for segment in &unsealed {
+                scans.push(self.scan::<D>(segment).await?);
+            }
+            let newest = unsealed.last().zip(scans.last());
+            let newest_is_here = newest.is_some_and(|(segment, scan)| {
+                let is_ended = scan.frames.iter().any(|frame| frame.header.last);
+                segment.generation == ledger.begun && !is_ended
+            });
+            if !(ledger.closed || newest_is_here || slots.blank.is_empty()) {
+                slots.unsealed.clone_from(&unsealed);
+                self.look_into_blank(ledger, slots).await?;
+                slots.unsealed.sort_by_key(|segment| segment.ordinal);
+                let places = |segments: &[Unsealed]| {
+                    let place = |segment: &Unsealed| (segment.slot, segment.generation);
+                    segments.iter().map(place).collect::<Vec<_>>()
+                };
+                if places(&slots.unsealed) != places(&unsealed) {
+                    continue;
+                }
+                slots.unsealed.clear();
+            }
+            slots.free.append(&mut slots.blank);
+            return Ok((unsealed, scans));
+        }
     }
 
     /// Reads the newest sealed segment's footer: it names every shard the log knew. If it does not

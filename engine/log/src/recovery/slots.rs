@@ -62,6 +62,10 @@ pub(crate) struct Slots {
     pub(crate) sealed: Vec<Found>,
     pub(crate) unsealed: Vec<Unsealed>,
     pub(crate) free: Vec<u32>,
+    /// Slots that begin with zeros: never used, unless their beginning was lost.
+    pub(crate) blank: Vec<u32>,
+    /// Files that were being made when the server died.
+    half_made: Vec<String>,
     /// Slots that hold a segment which was given up.
     pub(crate) set_aside: usize,
     /// Slots with a generation of which blocks went astray to them.
@@ -69,6 +73,8 @@ pub(crate) struct Slots {
     /// Generations that a void header names.
     pub(crate) voided: BTreeSet<u64>,
     pub(crate) end: Position,
+    /// What the catalog says is being written; 0 if it is recorded, or was given up.
+    begun: u64,
     next_slot: u32,
     generation_max: u64,
     ordinal_max: u64,
@@ -190,6 +196,7 @@ impl Slots {
                 .filter(|f| f.unrecorded)
                 .map(|f| f.segment.generation)
                 .collect(),
+            begun: self.begun,
             sealed: self.sealed.into_iter().map(|f| f.segment).collect(),
             free_slots: self.free,
             set_aside: self.set_aside,
@@ -203,12 +210,17 @@ impl Slots {
     }
 }
 
+/// How much of a slot without a header is read before it is taken for one that was never used, as long
+/// as nothing is missed.
+const LOOK_BYTES: u64 = 1 << 20;
+
 impl<R: Reactor> Recovery<'_, R> {
     /// Looks at each slot of the log's folder; a folder that is not there has none.
     pub(crate) async fn find_slots(&self, ledger: &LedgerState) -> Result<Slots, RecoveryError> {
         let folder = log_folder(self.log);
         let mut slots = Slots {
-            generation_max: ledger.known_generation,
+            generation_max: ledger.known_generation.max(ledger.begun),
+            begun: ledger.being_written().unwrap_or(0),
             ..Slots::default()
         };
         let entries = match self.reactor.disk().list(&folder).await {
@@ -224,36 +236,28 @@ impl<R: Reactor> Recovery<'_, R> {
             if entry.bytes == self.identity.segment_bytes {
                 self.look_at(number, ledger, &mut slots).await?;
             } else {
-                self.remove_half_made(number, entry.bytes, ledger, &mut slots)
+                self.look_at_half_made(number, entry.bytes, ledger, &mut slots)
                     .await?;
             }
         }
         self.tell_apart(ledger, &mut slots).await?;
-        self.check_none_is_missing(ledger, &slots)?;
+        if missing(ledger, &slots).is_some() {
+            // It may lie behind the zeros that a slot begins with.
+            self.look_into_blank(ledger, &mut slots).await?;
+        }
+        if let Some(generation) = missing(ledger, &slots) {
+            let log = self.log;
+            return Err(RecoveryError::Missing { log, generation });
+        }
+        for path in std::mem::take(&mut slots.half_made) {
+            let removed = self.reactor.disk().remove(&path).await;
+            removed.map_err(|e| self.write_failed(&path, &e))?;
+        }
         self.make_anew(ledger, &mut slots).await?;
         slots.unsealed.sort_by_key(|u| u.ordinal);
         slots.previous_ends.sort_by_key(|(ordinal, _)| *ordinal);
         slots.end = slots.sealed_end();
         Ok(slots)
-    }
-
-    /// A segment is dropped in the catalog before its slot is used again: one that counts and is
-    /// nowhere was lost, and reads would pass over its records in silence.
-    fn check_none_is_missing(
-        &self,
-        ledger: &LedgerState,
-        slots: &Slots,
-    ) -> Result<(), RecoveryError> {
-        let sealed = slots.sealed.iter().map(|found| found.segment.generation);
-        let unsealed = slots.unsealed.iter().map(|segment| segment.generation);
-        let found: BTreeSet<u64> = sealed.chain(unsealed).collect();
-        match ledger.segments.iter().find(|g| !found.contains(g)) {
-            None => Ok(()),
-            Some(generation) => Err(RecoveryError::Missing {
-                log: self.log,
-                generation: *generation,
-            }),
-        }
     }
 
     /// Has segments scanned again whose footer an operator wants made anew.
@@ -280,8 +284,9 @@ impl<R: Reactor> Recovery<'_, R> {
         Ok(())
     }
 
-    /// A file that was being made when the server died. It never held anything.
-    async fn remove_half_made(
+    /// A file of another length than a segment's. One that was being made when the server died holds
+    /// nothing but zeros, and goes; one that holds anything else was a segment.
+    async fn look_at_half_made(
         &self,
         number: u32,
         bytes: u64,
@@ -289,35 +294,57 @@ impl<R: Reactor> Recovery<'_, R> {
         slots: &mut Slots,
     ) -> Result<(), RecoveryError> {
         let path = slot_path(self.log, number);
-        if bytes >= u64::from(BLOCK_BYTES) {
-            let file = self.open(&path).await?;
-            let head = file.read(0, BLOCK_BYTES as usize).await;
-            let head = head.map_err(|e| self.read_failed(&path, 0, &e))?;
-            if let Some(header) = SegmentHeader::decode(head.as_ref()) {
-                if self.is_set_aside(&header, ledger) {
-                    slots.note_set_aside(header.generation);
-                    return Ok(());
-                }
-                if self.is_dropped(&header, ledger) {
-                    return self.remove(&path).await;
-                }
-                let what = format!(
-                    "a segment of {bytes} bytes, expected {}",
-                    self.identity.segment_bytes
-                );
-                return Err(RecoveryError::Foreign {
-                    log: self.log,
-                    file: path,
-                    what,
-                });
+        let what = match self.header_of(&path, bytes).await? {
+            Some(header) if self.is_set_aside(&header, ledger) => {
+                slots.note_set_aside(header.generation);
+                return Ok(());
             }
-        }
-        self.remove(&path).await
+            Some(header) if self.is_dropped(&header, ledger) => None,
+            Some(_) => Some("a segment of"),
+            None if self.is_zeros(&path, bytes).await? => None,
+            None => Some("no header at its front, and not empty:"),
+        };
+        let Some(what) = what else {
+            slots.half_made.push(path);
+            return Ok(());
+        };
+        let expected = self.identity.segment_bytes;
+        Err(RecoveryError::Foreign {
+            log: self.log,
+            file: path,
+            what: format!("{what} {bytes} bytes, expected {expected}"),
+        })
     }
 
-    async fn remove(&self, path: &str) -> Result<(), RecoveryError> {
-        let removed = self.reactor.disk().remove(path).await;
-        removed.map_err(|e| self.write_failed(path, &e))
+    /// The header at a file's front, if the file has a whole block and the header verifies.
+    pub(crate) async fn header_of(
+        &self,
+        path: &str,
+        bytes: u64,
+    ) -> Result<Option<SegmentHeader>, RecoveryError> {
+        if bytes < u64::from(BLOCK_BYTES) {
+            return Ok(None);
+        }
+        let file = self.open(path).await?;
+        let head = file.read(0, BLOCK_BYTES as usize).await;
+        let head = head.map_err(|e| self.read_failed(path, 0, &e))?;
+        Ok(SegmentHeader::decode(head.as_ref()))
+    }
+
+    /// Whether every whole block of a file is zeros: less than a block holds no frame.
+    pub(crate) async fn is_zeros(&self, path: &str, bytes: u64) -> Result<bool, RecoveryError> {
+        let until = bytes - bytes % u64::from(BLOCK_BYTES);
+        let file = self.open(path).await?;
+        let mut at = 0;
+        while at < until {
+            let piece = file.read(at, (until - at).min(LOOK_BYTES) as usize).await;
+            let piece = piece.map_err(|e| self.read_failed(path, at, &e))?;
+            if piece.as_ref().iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+            at += piece.as_ref().len() as u64;
+        }
+        Ok(true)
     }
 
     pub(crate) async fn look_at(
@@ -494,17 +521,51 @@ impl<R: Reactor> Recovery<'_, R> {
         ledger: &LedgerState,
         slots: &mut Slots,
     ) -> Result<(), RecoveryError> {
-        if head.iter().all(|b| *b == 0) {
+        if trailer.is_none() && head.iter().all(|b| *b == 0) {
             // A slot that was never used is zeros further on, too; a lost first block is not.
             let path = slot_path(self.log, slot);
-            let bytes = self.identity.segment_bytes.min(1 << 20) as usize;
+            let bytes = self.identity.segment_bytes.min(LOOK_BYTES) as usize;
             let start = file.read(0, bytes).await;
             let start = start.map_err(|e| self.read_failed(&path, 0, &e))?;
             if start.as_ref().iter().all(|b| *b == 0) {
-                slots.free.push(slot);
+                let is_all = bytes as u64 == self.identity.segment_bytes;
+                let kind = if is_all {
+                    &mut slots.free
+                } else {
+                    &mut slots.blank
+                };
+                kind.push(slot);
                 return Ok(());
             }
         }
+        self.sort_by_frames(slot, file, trailer, ledger, slots)
+            .await
+    }
+
+    /// Reads to the end what seemed never to have been used: more than that may have been lost of its
+    /// beginning, and what is left of it must not be written over.
+    pub(crate) async fn look_into_blank(
+        &self,
+        ledger: &LedgerState,
+        slots: &mut Slots,
+    ) -> Result<(), RecoveryError> {
+        for slot in std::mem::take(&mut slots.blank) {
+            let file = self.open(&slot_path(self.log, slot)).await?;
+            self.sort_by_frames(slot, &file, None, ledger, slots)
+                .await?;
+        }
+        self.tell_apart(ledger, slots).await
+    }
+
+    /// What a slot without a header holds, as its frames tell.
+    async fn sort_by_frames(
+        &self,
+        slot: u32,
+        file: &crate::log::FileOf<R>,
+        trailer: Option<Trailer>,
+        ledger: &LedgerState,
+        slots: &mut Slots,
+    ) -> Result<(), RecoveryError> {
         let frames = self.frames_in(&slot_path(self.log, slot), file).await?;
         let at_home = |(generation, _): &_| !slots.astray.contains(&(slot, *generation));
         match frames.into_iter().filter(at_home).max() {
@@ -538,6 +599,19 @@ impl<R: Reactor> Recovery<'_, R> {
         }
         Ok(())
     }
+}
+
+/// A generation that counts, or was being written, and that no slot holds, if there is one. A segment is
+/// dropped in the catalog before its slot is used again: one that counts and is nowhere was lost, and
+/// reads would pass over its records in silence.
+pub(crate) fn missing(ledger: &LedgerState, slots: &Slots) -> Option<u64> {
+    let sealed = slots.sealed.iter().map(|found| found.segment.generation);
+    let unsealed = slots.unsealed.iter().map(|segment| segment.generation);
+    let found: BTreeSet<u64> = sealed.chain(unsealed).collect();
+    let mut counted = ledger.segments.iter();
+    let counted = counted.find(|g| !found.contains(g)).copied();
+    let is_there = |g: &u64| found.contains(g) || slots.voided.contains(g);
+    counted.or_else(|| ledger.being_written().filter(|g| !is_there(g)))
 }
 
 impl Unsealed {

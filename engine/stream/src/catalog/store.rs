@@ -3,7 +3,8 @@
 //! Owns: the redb database `catalog`. Never: rules about what may be changed.
 //!
 //! Tables: `streams` by (account, region, name); `accounts` by (account, region); `segments` by (log, generation), the sealed
-//! segments that count; `logs` with each log's known generation; `given_up` and `given_up_segments`, what
+//! segments that count; `logs` with each log's known generation; `begun` with the newest that was begun;
+//! `given_up` and `given_up_segments`, what
 //! an operator gave up; `numbers` with the rest. Each
 //! change is one transaction, durable when the call returns; quick repair is set, so that opening
 //! after a crash costs no scan.
@@ -29,6 +30,8 @@ use crate::stream::Stream;
 const STREAMS: TableDefinition<'_, (&str, &str, &str), &[u8]> = TableDefinition::new("streams");
 const SEGMENTS: TableDefinition<'_, (u32, u64), ()> = TableDefinition::new("segments");
 const LOGS: TableDefinition<'_, u32, u64> = TableDefinition::new("logs");
+/// Made by the first log that begins a segment: a catalog without it is whole.
+const BEGUN: TableDefinition<'_, u32, u64> = TableDefinition::new("begun");
 const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("numbers");
 /// Made by the first change of an account's settings: a catalog without it is whole.
 const ACCOUNTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("accounts");
@@ -375,13 +378,18 @@ impl<D: BlockingDisk> Catalog<D> {
         Ok(logs)
     }
 
-    /// What is recorded of `log`.
+    /// What is recorded of `log`. How the last life ended is not: a life that has begun has noted its
+    /// own.
     pub(crate) fn ledger(&self, log: LogId) -> Result<LedgerState, CatalogError> {
         let view = self.database()?.begin_read()?;
         let known = view
             .open_table(LOGS)?
             .get(log.0)?
             .map_or(0, |known| known.value());
+        let begun = match view.open_table(BEGUN) {
+            Err(redb::TableError::TableDoesNotExist(_)) => 0,
+            opened => opened?.get(log.0)?.map_or(0, |begun| begun.value()),
+        };
         let mut segments = Vec::new();
         for row in view
             .open_table(SEGMENTS)?
@@ -400,6 +408,8 @@ impl<D: BlockingDisk> Catalog<D> {
             segments,
             set_aside: with(Fate::SetAside),
             made_anew: with(Fate::MadeAnew),
+            begun,
+            closed: false,
         })
     }
 
@@ -562,6 +572,11 @@ impl<D: BlockingDisk> Catalog<D> {
             let mut logs = change.open_table(LOGS)?;
             let known = logs.get(log)?.map_or(0, |known| known.value());
             logs.insert(log, known.max(ledger.known_generation))?;
+            if ledger.begun > 0 {
+                let mut newest = change.open_table(BEGUN)?;
+                let before = newest.get(log)?.map_or(0, |begun| begun.value());
+                newest.insert(log, before.max(ledger.begun))?;
+            }
             Ok(())
         })
     }

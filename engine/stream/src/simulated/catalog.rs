@@ -38,6 +38,7 @@ fn step(catalog: &Catalog<SimDisk>, step: u32) -> Result<(), CatalogError> {
     let ledger = |added: Vec<u64>, removed: Vec<u64>| LedgerChange {
         log: LogId(0),
         known_generation: u64::from(step),
+        begun: 0,
         added,
         removed,
     };
@@ -192,6 +193,7 @@ fn a_repair_that_is_cut_short_gave_up_all_or_nothing() {
         let sealed = LedgerChange {
             log: LogId(0),
             known_generation: 4,
+            begun: 0,
             added: vec![1, 2, 3, 4],
             removed: vec![],
         };
