@@ -216,7 +216,9 @@ impl Readiness {
     pub(super) fn leave(&self, key: u64) {
         let left = self.slots.borrow_mut().begin_leaving(key);
         if left.is_some() {
-            self.submit(opcode::PollRemove::new(key).build().user_data(NOBODY));
+            // Removing a poll comes to nothing while it is about to tell something, and it would hold
+            // the socket for as long as the ring lasts; cancelling marks it, and it ends then.
+            self.submit(opcode::AsyncCancel::new(key).build().user_data(NOBODY));
         }
     }
 

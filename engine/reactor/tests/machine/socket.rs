@@ -1,5 +1,10 @@
 //! Sockets: accepted by a thread, served on a core, handed over whole.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the test's own thread waits for the kernel, and its core stands still on purpose"
+)]
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
@@ -183,4 +188,87 @@ fn shutdown_ends_a_pending_receive_and_tells_the_peer() {
     let mut stream = connect(acceptor.local_address());
     assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
     assert_eq!(running.join(), [Some(0)]);
+}
+
+/// Connections to `port` that are not over, in the kernel's eyes, though the server has ended them:
+/// FIN-WAIT-2.
+fn half_over(port: u16) -> usize {
+    let text = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let local = format!("0100007F:{port:04X}");
+    let is_half_over = |line: &&str| {
+        let mut words = line.split_whitespace().skip(1);
+        words.next() == Some(&local) && words.nth(1) == Some("05")
+    };
+    text.lines().filter(is_half_over).count()
+}
+
+/// A socket that is dropped while something comes: the kernel is just about to say so, and could not
+/// be told to forget it. It held the connection, and what had come of it, for as long as the core ran.
+#[test]
+fn a_socket_that_is_dropped_while_bytes_come_is_let_go_of() {
+    const SOCKETS: usize = 200;
+    let (mailbox, inbox) = mailbox(SOCKETS);
+    let folder = folder();
+    let inbox = Arc::new(Mutex::new(Some(inbox)));
+    let plan = CorePlan {
+        cpus: choose_cpus(1).unwrap(),
+        folder: folder.path().to_owned(),
+    };
+    let running = start_cores(&plan, move |_reactor| {
+        let mut inbox: Inbox<OwnedFd> = inbox.lock().unwrap().take().unwrap();
+        async move {
+            let mut sockets = Vec::new();
+            while let Some(descriptor) = inbox.receive().await {
+                let socket = TcpSocket::adopt(descriptor).unwrap();
+                // Its poll is with the kernel when this has come.
+                let mut byte = [0];
+                assert_eq!(socket.receive(&mut byte).await.unwrap(), 1);
+                sockets.push(socket);
+                if sockets.len() == SOCKETS {
+                    // More comes now, and nobody looks in between.
+                    let until = std::time::Instant::now() + Duration::from_millis(300);
+                    while std::time::Instant::now() < until {
+                        std::hint::spin_loop();
+                    }
+                    sockets.clear();
+                }
+            }
+        }
+    })
+    .unwrap();
+    let acceptor = loopback()
+        .start_accepting("accept", move |descriptor, _| {
+            mailbox.send(descriptor).expect("room");
+        })
+        .unwrap();
+    let address = acceptor.local_address();
+    let mut clients: Vec<_> = (0..SOCKETS).map(|_| connect(address)).collect();
+    for client in &mut clients {
+        client.write_all(b"a").unwrap();
+    }
+    // Some of it before the core spins, some while it does.
+    for _ in 0..20 {
+        for client in &mut clients {
+            let _ = client.write(b"more");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for client in &mut clients {
+        // The end, or that what was sent was not read.
+        let _ = client.read(&mut [0; 1]);
+    }
+    let until = std::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        let held = half_over(address.port());
+        if held == 0 {
+            break;
+        }
+        assert!(
+            std::time::Instant::now() < until,
+            "the kernel holds {held} of {SOCKETS} connections"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(acceptor);
+    running.join();
 }
