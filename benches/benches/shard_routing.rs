@@ -9,7 +9,8 @@ use weir_protocol::limits::MIB;
 use weir_protocol::model::{HashKey, StreamMode, StreamName};
 use weir_reactor::{CorePlan, choose_cpus, start_cores};
 use weir_stream::{
-    CreateStream, Engine, FolderOptions, QuotaSwitch, Stream, StreamSettings, open_folder,
+    CreateStream, Engine, EngineMemory, FolderOptions, QuotaSwitch, Stream, StreamSettings,
+    open_folder,
 };
 
 /// A prime, so that keys and shards do not fall into step.
@@ -22,7 +23,7 @@ fn streams(shards: &[u32]) -> Vec<Arc<Stream>> {
         path: folder.path().to_owned(),
         cores: 1,
         segment_bytes: Some(4 * u64::from(MIB)),
-        memory_bytes: 64 * u64::from(MIB),
+        memory: EngineMemory::default(),
         reserve_bytes: 0,
         quota: QuotaSwitch::Off,
         state_delay: Duration::ZERO,

@@ -39,7 +39,7 @@ fn misses(setup: &Setup, cores: u32, gone: &Path, named: &str) {
 /// Numbers of `now` that are not above every number of `then`.
 fn given_twice(now: &Truth, then: &Truth) -> usize {
     let twice = |(now, then): (&Vec<_>, &Vec<Record>)| {
-        let newest = then.iter().map(|record| record.number()).max();
+        let newest = then.iter().map(Record::number).max();
         let again = |record: &&Record| Some(record.number()) <= newest;
         now.iter().filter(again).count()
     };

@@ -33,9 +33,9 @@ pub(crate) struct Ended {
 }
 
 impl Setup {
-    /// One core, segments of 4 MiB, 256 MiB of memory; data in `folder`/data, what it logs beside it.
+    /// One core, segments of 4 MiB, 512 MiB of memory; data in `folder`/data, what it logs beside it.
     pub(crate) fn new(folder: &Path) -> Self {
-        let flags = ["--memory", "256MiB", "--segment-bytes", "4MiB"];
+        let flags = ["--memory", "512MiB", "--segment-bytes", "4MiB"];
         Self {
             folder: folder.to_owned(),
             flags: flags.iter().map(Into::into).collect(),

@@ -102,7 +102,11 @@ fn a_folder_that_cannot_hold_records_is_refused() {
 fn bad_flags_end_with_code_2_and_name_what_was_found() {
     for (arguments, said) in [
         (&["serve", "--memory", "4"][..], "4MiB"),
-        (&["serve", "--memory", "1MiB"], "64MiB"),
+        (&["serve", "--memory", "1MiB"], "256MiB"),
+        (
+            &["serve", "--memory", "256MiB", "--cores", "2"],
+            "464MiB are needed for 2 cores",
+        ),
         (&["serve", "--reserve", "8 gigs"], "8 gigs"),
         (&["serve", "--state-delay", "5"], "5s"),
         (&["serve", "--http", "0.0.0.0:0"], "--insecure-listen"),

@@ -23,8 +23,8 @@ use crate::encoding::Encoding;
 use crate::error::{ErrorKind, ServiceError};
 use crate::failures::Failures;
 use crate::http::{
-    AnswerBody, BODY_BYTES_MAX, Ceiling, CollectError, Hall, Lease, LeasedBody, Tls, collect,
-    discard, serve, serve_tls,
+    AnswerBody, BODY_BYTES_MAX, Ceiling, CollectError, Crowd, Hall, Lease, LeasedBody, Tls,
+    collect, discard, serve, serve_tls,
 };
 use crate::identity::{Authentication, Gatekeeper, Identity};
 use crate::member::Members;
@@ -39,6 +39,10 @@ const STRANGERS_BYTES_MAX: usize = 64 * 1024;
 /// Longest path and query in bytes. Calls are made to `/`; only presigned ones carry more, of which
 /// a session token is the most.
 const URI_BYTES_MAX: usize = 8 * 1024;
+/// What a request of HTTP/2 costs before its first header line, and each line beside its text: its
+/// task, its stream, the table of its headers.
+const STREAM_BYTES: usize = 6 * 1024;
+const HEADER_LINE_BYTES: usize = 128;
 const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
 const PLAIN_JSON: &str = "application/json";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -60,10 +64,15 @@ pub struct GatewaySettings {
     pub region: String,
     /// What is demanded of credentials.
     pub authentication: Authentication,
-    /// Bytes of requests and answers that one core may hold; at least 40 MiB are allowed, so that
-    /// the longest call always fits. At the ceiling a request is answered with a retryable 500.
+    /// Bytes of requests and answers that one core may hold: room for two of the longest calls at
+    /// least. At the ceiling a request is answered with a retryable 500.
     pub body_bytes_max: usize,
-    /// Bytes of records on their way to clients that one core may hold; at least 8 MiB are allowed.
+    /// Bytes that connections of one core may cost while they are awake: while a request comes in or
+    /// is answered. Beyond it they wait in line.
+    pub awake_bytes_max: usize,
+    /// Bytes of long buffers to receive into; without room for one, short ones do.
+    pub receive_bytes_max: usize,
+    /// Bytes of records on their way to clients that one core may hold.
     /// While much of it is taken answers are smaller, and in the end they wait.
     pub record_bytes_max: usize,
 }
@@ -75,6 +84,8 @@ impl Default for GatewaySettings {
             region: "us-east-1".to_owned(),
             authentication: Authentication::default(),
             body_bytes_max: 256 * 1024 * 1024,
+            awake_bytes_max: 64 * 1024 * 1024,
+            receive_bytes_max: 64 * 1024 * 1024,
             record_bytes_max: 256 * 1024 * 1024,
         }
     }
@@ -120,9 +131,6 @@ struct Shared<R: Reactor> {
 impl<R: Reactor> Gateway<R> {
     /// The gateway in front of this core's engine.
     pub fn new(engine: Engine<R>, settings: GatewaySettings) -> Self {
-        // Two of the longest calls at once, beside what is kept for short ones.
-        const LEAST: usize = 40 * 1024 * 1024;
-        const RECORDS_LEAST: usize = 8 * 1024 * 1024;
         let seal = Seal::new(&engine.seal_key());
         let ids = Ids::new(engine.reactor().random());
         let default = Identity {
@@ -131,9 +139,12 @@ impl<R: Reactor> Gateway<R> {
         };
         Self {
             shared: Rc::new(Shared {
-                ceiling: Ceiling::new(settings.body_bytes_max.max(LEAST), engine.spares().clone()),
-                budget: ReadBudget::new(settings.record_bytes_max.max(RECORDS_LEAST)),
-                hall: Hall::new(engine.reactor().clone()),
+                ceiling: Ceiling::new(settings.body_bytes_max, engine.spares().clone()),
+                budget: ReadBudget::new(settings.record_bytes_max),
+                hall: Hall::with_crowd(
+                    engine.reactor().clone(),
+                    Crowd::new(settings.awake_bytes_max, settings.receive_bytes_max),
+                ),
                 engine,
                 gatekeeper: Gatekeeper::new(settings.authentication, default),
                 failures: Failures::default(),
@@ -290,7 +301,13 @@ impl<R: Reactor> Shared<R> {
             } else {
                 BODY_BYTES_MAX
             };
-            match collect(&mut body, bytes_max, reactor, &self.ceiling).await {
+            let read = match self.cover(&head) {
+                Ok(covered) => collect(&mut body, bytes_max, reactor, &self.ceiling)
+                    .await
+                    .map(|(body, lease)| (body, [Some(lease), covered])),
+                Err(error) => Err(error),
+            };
+            match read {
                 Ok((body, lease)) => self.answer_post(&head, body, lease, &caller).await,
                 Err(error) => {
                     refuse_body(&head, body, reactor).await;
@@ -328,11 +345,29 @@ impl<R: Reactor> Shared<R> {
         self.engine.monotonic()
     }
 
+    /// Covers the head of a request of HTTP/2, of which one connection may have hundreds. The only
+    /// one of HTTP/1.1 has its connection's place.
+    fn cover(&self, head: &::http::request::Parts) -> Result<Option<Lease>, CollectError> {
+        if head.version != Version::HTTP_2 {
+            return Ok(None);
+        }
+        let lines = head.headers.iter();
+        let bytes: usize = lines
+            .map(|(name, value)| name.as_str().len() + value.len() + HEADER_LINE_BYTES)
+            .sum();
+        let path = head
+            .uri
+            .path_and_query()
+            .map_or(0, |path| path.as_str().len());
+        let lease = self.ceiling.lease(STREAM_BYTES + path + bytes);
+        lease.map(Some).ok_or(CollectError::NoMemory)
+    }
+
     async fn answer_post(
         &self,
         head: &::http::request::Parts,
         body: Lent,
-        _held: Lease,
+        _held: [Option<Lease>; 2],
         caller: &Caller,
     ) -> Answer {
         let content_type = content_type(&head.headers);

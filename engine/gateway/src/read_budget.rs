@@ -147,6 +147,11 @@ impl ReadBudget {
         })
     }
 
+    /// Whether somebody waits.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.line.borrow().waiting.is_empty()
+    }
+
     /// Bytes that permits cover now.
     pub fn held(&self) -> usize {
         self.tally.held.load(Ordering::Relaxed)

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use weir_protocol::wire::hello::HelloStatus;
 use weir_reactor::Mailbox;
@@ -19,6 +19,12 @@ use crate::session;
 const CONNECTIONS_MAX: usize = 20_000;
 /// Connections to the admin port when the other ports took all there may be.
 pub(crate) const ADMIN_SPARE: usize = 32;
+/// What a connection costs while it waits for its next request, by port: its task, its deadlines,
+/// its socket. Measured: 3 KB (binary), 5 KB (HTTP/1.1 that was answered before).
+const WIRE_SEAT_BYTES: usize = 4 * 1024;
+const HTTP_SEAT_BYTES: usize = 6 * 1024;
+/// The same with TLS's keys and buffers.
+const HTTPS_SEAT_BYTES: usize = 48 * 1024;
 /// Addresses without connections are forgotten when so many are known.
 const ADDRESSES_KNOWN_MAX: usize = 4_096;
 
@@ -28,22 +34,34 @@ const ADDRESSES_KNOWN_MAX: usize = 4_096;
 pub(crate) struct Seat {
     /// Of the house, of the port, of the address.
     _taken: [Arc<()>; 3],
+    house: Arc<House>,
+    bytes: usize,
 }
 
-/// What all ports share: descriptors. A crowd at the doors must not take those that the logs need to
-/// begin a segment or to read one.
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.house.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// What all ports share: descriptors, and memory. A crowd at the doors must not take those that the
+/// logs need to begin a segment or to read one.
 #[derive(Debug, Default)]
 pub(crate) struct House {
     all: Arc<()>,
     max: usize,
+    bytes: AtomicUsize,
+    bytes_max: usize,
 }
 
 impl House {
-    /// Room for `max` connections.
-    pub(crate) fn new(max: usize) -> Self {
+    /// Room for `max` connections, of `bytes_max` in all.
+    pub(crate) fn new(max: usize, bytes_max: usize) -> Self {
         Self {
             all: Arc::default(),
             max,
+            bytes: AtomicUsize::new(0),
+            bytes_max,
         }
     }
 
@@ -57,6 +75,8 @@ impl House {
 #[derive(Debug)]
 pub(crate) struct Seats {
     house: Arc<House>,
+    /// What each seat costs.
+    bytes: usize,
     /// Beyond the house's own, for those who look after it.
     spare: usize,
     all: Arc<()>,
@@ -70,6 +90,13 @@ impl Seats {
     pub(crate) fn new(address_max: usize, house: Arc<House>, port: Port) -> Self {
         Self {
             house,
+            bytes: match port {
+                Port::Wire => WIRE_SEAT_BYTES,
+                Port::Http => HTTP_SEAT_BYTES,
+                Port::Https => HTTPS_SEAT_BYTES,
+                // They have spare seats, and no others: little enough to be the process's.
+                Port::Admin => 0,
+            },
             spare: if port == Port::Admin { ADMIN_SPARE } else { 0 },
             all: Arc::default(),
             address_max,
@@ -79,6 +106,11 @@ impl Seats {
 
     fn take(&mut self, address: IpAddr) -> Option<Seat> {
         let there = Arc::strong_count(&self.house.all) - 1;
+        // Ports look at the same time, and each may take one beyond.
+        let held = self.house.bytes.load(Ordering::Relaxed) + self.bytes;
+        if self.bytes > 0 && held > self.house.bytes_max {
+            return None;
+        }
         if there >= self.house.max + self.spare || Arc::strong_count(&self.all) > CONNECTIONS_MAX {
             return None;
         }
@@ -91,12 +123,15 @@ impl Seats {
         if !address.is_loopback() && Arc::strong_count(token) > self.address_max {
             return None;
         }
+        self.house.bytes.fetch_add(self.bytes, Ordering::Relaxed);
         Some(Seat {
             _taken: [
                 Arc::clone(&self.house.all),
                 Arc::clone(&self.all),
                 Arc::clone(token),
             ],
+            house: Arc::clone(&self.house),
+            bytes: self.bytes,
         })
     }
 }
@@ -186,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_full_house_keeps_a_door_for_who_looks_after_it() {
-        let house = Arc::new(House::new(2));
+        let house = Arc::new(House::new(2, usize::MAX));
         let mut http = Seats::new(1, Arc::clone(&house), Port::Http);
         let mut wire = Seats::new(1, Arc::clone(&house), Port::Wire);
         let mut admin = Seats::new(1, house, Port::Admin);
@@ -205,7 +240,7 @@ mod tests {
 
     #[test]
     fn seats_are_counted_and_given_back() {
-        let mut seats = Seats::new(1_000, Arc::new(House::new(2_000)), Port::Http);
+        let mut seats = Seats::new(1_000, Arc::new(House::new(2_000, usize::MAX)), Port::Http);
         let there = IpAddr::from([192, 0, 2, 1]);
         let mut taken: Vec<_> = (0..1_000).map(|_| seats.take(there).unwrap()).collect();
         assert!(seats.take(there).is_none());
@@ -218,7 +253,7 @@ mod tests {
 
     #[test]
     fn this_machine_may_have_all_seats_there_are() {
-        let house = Arc::new(House::new(2 * CONNECTIONS_MAX));
+        let house = Arc::new(House::new(2 * CONNECTIONS_MAX, usize::MAX));
         let mut seats = Seats::new(1, house, Port::Http);
         let here = IpAddr::from([127, 0, 0, 1]);
         let taken: Vec<_> = (0..CONNECTIONS_MAX)
@@ -227,5 +262,21 @@ mod tests {
         assert!(seats.take(here).is_none());
         drop(taken);
         assert!(seats.take(here).is_some());
+    }
+
+    #[test]
+    fn what_connections_cost_has_a_bound_of_its_own() {
+        let house = Arc::new(House::new(1_000, 3 * HTTP_SEAT_BYTES));
+        let mut http = Seats::new(1, Arc::clone(&house), Port::Http);
+        let mut wire = Seats::new(1, Arc::clone(&house), Port::Wire);
+        let mut admin = Seats::new(1, Arc::clone(&house), Port::Admin);
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let mut taken: Vec<_> = (0..3).map(|_| http.take(here).unwrap()).collect();
+        assert!(http.take(here).is_none() && wire.take(here).is_none());
+        assert!(admin.take(here).is_some());
+        taken.pop();
+        assert!(wire.take(here).is_some());
+        drop(taken);
+        assert_eq!(house.bytes.load(Ordering::Relaxed), 0);
     }
 }

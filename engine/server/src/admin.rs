@@ -8,7 +8,7 @@ use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use weir_gateway::Caller;
-use weir_gateway::http::{Hall, serve};
+use weir_gateway::http::{Crowd, Hall, serve};
 use weir_reactor::{CoreReactor, Mailbox, Socket, oneshot};
 use weir_stream::{CoreCounters, Engine, LogState};
 
@@ -18,6 +18,8 @@ use crate::core::CoreLetter;
 use crate::metrics::{self, Scrape};
 use crate::visitors::Visitors;
 
+/// What connections to these pages may cost while they are awake: dozens of them.
+const CROWD_BYTES: usize = 2 << 20;
 const PLAIN: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -40,7 +42,10 @@ impl Admin {
         refusals: Refusals,
     ) -> Self {
         Self {
-            hall: Rc::new(Hall::new(engine.reactor().clone())),
+            hall: Rc::new(Hall::with_crowd(
+                engine.reactor().clone(),
+                Crowd::new(CROWD_BYTES, 0),
+            )),
             engine,
             cores,
             visitors,

@@ -13,9 +13,11 @@ use weir_gateway::http::Tls;
 use weir_gateway::{Authentication, GatewaySettings};
 use weir_reactor::{
     Acceptor, CorePlan, Listener, Mailbox, Running, Waiting, choose_cpus, cpus_allowed, mailbox,
-    oneshot, physical_memory_bytes, preflight, start_cores,
+    oneshot, preflight, start_cores,
 };
-use weir_stream::{Control, FolderOptions, OpenFolder, OpenFolderError, catalog_rots, open_folder};
+use weir_stream::{
+    Control, EngineMemory, FolderOptions, OpenFolder, OpenFolderError, catalog_rots, open_folder,
+};
 
 use crate::accept::{ADMIN_SPARE, House, Port, Refusals, Seats, dealer};
 use crate::catalog_panic;
@@ -25,6 +27,7 @@ use crate::config::{Auth, Config, Https};
 use crate::core::{self, CoreLetter, Launch};
 use crate::ground;
 use crate::keys;
+use crate::memory_plan::{CoreMemory, MemoryPlan};
 use crate::stop::{Order, Orders};
 use crate::strangers::Welcome;
 use crate::units;
@@ -39,8 +42,6 @@ const CORE_DESCRIPTORS: u64 = 96;
 const CONNECTIONS_MIN: u64 = 32;
 /// Of a folder that does not say another size.
 const SEGMENT_BYTES_USUAL: u64 = 128 << 20;
-/// Memory assumed where the machine does not tell.
-const MEMORY_BYTES_UNKNOWN: u64 = 2 << 30;
 /// How long a core may take to open its log; recovery is done by then, but a reserve is written.
 const START_PATIENCE: Duration = Duration::from_mins(30);
 /// How long the control plane may take for the streams asked for.
@@ -61,9 +62,10 @@ pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
         _ => None,
     };
     let cpus = choose(config)?;
-    let house = check_machine(config, cpus.len())?;
+    let memory = MemoryPlan::choose(config.memory_bytes, cpus.len())?;
+    let house = check_machine(config, cpus.len(), memory.seats)?;
     let ports = Ports::bind(config)?;
-    let options = folder_options(config, cpus.len());
+    let options = folder_options(config, cpus.len(), memory.core.engine);
     let folder = options.path.display().to_string();
     catalog_panic::tell_instead(move |found| {
         eprintln!("weir: {}", catalog_rots(&folder, found));
@@ -103,6 +105,7 @@ pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
         tls,
         refusals: refusals.clone(),
         welcome: Welcome::new(config.connections_of_strangers, house.room(), cores.len()),
+        memory: memory.core,
     };
     let mut server = Server::start(&plan, cores, control, &options, face)?;
     let ready = ports
@@ -162,8 +165,8 @@ fn choose(config: &Config) -> Result<Vec<usize>, Failure> {
     chosen.map_err(|error| Failure::could_not_run(error.to_string()))
 }
 
-/// The connections there are descriptors for, if the machine is one that a server can run on.
-fn check_machine(config: &Config, cores: usize) -> Result<House, Failure> {
+/// The connections there are descriptors and memory for, if the machine is one that a server can run on.
+fn check_machine(config: &Config, cores: usize, seats: usize) -> Result<House, Failure> {
     let refused = |error: preflight::Refusal| Failure::could_not_run(error.to_string());
     preflight::check_io_uring().map_err(refused)?;
     preflight::check_locked_memory(cores).map_err(refused)?;
@@ -183,16 +186,15 @@ fn check_machine(config: &Config, cores: usize) -> Result<House, Failure> {
     preflight::check_data_folder(&config.data_dir, config.allow_tmpfs).map_err(refused)?;
     // Where there is no limit: more than all ports take by their own bounds.
     let connections = usize::try_from(limit - own).unwrap_or(usize::MAX);
-    Ok(House::new(connections.min(1 << 30)))
+    Ok(House::new(connections.min(1 << 30), seats))
 }
 
-fn folder_options(config: &Config, cores: usize) -> FolderOptions {
-    let half = || physical_memory_bytes().unwrap_or(MEMORY_BYTES_UNKNOWN) / 2;
+fn folder_options(config: &Config, cores: usize, memory: EngineMemory) -> FolderOptions {
     FolderOptions {
         path: config.data_dir.clone(),
         cores,
         segment_bytes: config.segment_bytes,
-        memory_bytes: config.memory_bytes.unwrap_or_else(half),
+        memory,
         reserve_bytes: config.reserve_bytes,
         quota: config.quota,
         state_delay: config.state_delay,
@@ -269,6 +271,8 @@ struct Face {
     tls: Option<Tls>,
     refusals: Refusals,
     welcome: Welcome,
+    /// What each core may hold for them.
+    memory: CoreMemory,
 }
 
 /// Cores that run, and the control thread behind them.
@@ -293,8 +297,10 @@ impl Server {
             account: options.account.clone(),
             region: options.region.clone(),
             authentication: face.authentication,
-            body_bytes_max: (options.memory_bytes / 8) as usize / seeds.len(),
-            record_bytes_max: (options.memory_bytes / 8) as usize / seeds.len(),
+            body_bytes_max: face.memory.http,
+            awake_bytes_max: face.memory.awake,
+            receive_bytes_max: face.memory.receiving,
+            record_bytes_max: face.memory.records,
         };
         let mut started = Vec::new();
         let mut launches = Vec::new();
@@ -307,7 +313,7 @@ impl Server {
                 inbox,
                 cores: cores.clone(),
                 gateway: gateway.clone(),
-                intake_bytes_max: (options.memory_bytes / 8) as usize / cores.len(),
+                intake_bytes_max: face.memory.intake,
                 tls: face.tls.clone(),
                 refusals: face.refusals.clone(),
                 welcome: face.welcome,

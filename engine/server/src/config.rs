@@ -13,13 +13,11 @@ use weir_stream::QuotaSwitch;
 
 use crate::certificate::Certificate;
 use crate::cli::failure::Failure;
+use crate::memory_plan::MemoryPlan;
 use crate::units;
 
 /// Most cores one server runs on.
 const CORES_MAX: i64 = 256;
-/// Least memory that a server can work with, in bytes.
-const MEMORY_BYTES_MIN: u64 = 64 * 1024 * 1024;
-
 /// Where streams are stored unless another region is given.
 const REGION: &str = "us-east-1";
 
@@ -68,7 +66,7 @@ pub(crate) struct ServeArguments {
     /// Write this much of the disk ahead before serving, for example 8GiB
     #[arg(long, env = "WEIR_RESERVE", value_parser = units::size, value_name = "SIZE")]
     reserve: Option<u64>,
-    /// Ceiling of the memory taken for data, for example 4GiB [default: half of the machine's]
+    /// Ceiling of the server's memory, for example 4GiB [default: half of the machine's]
     #[arg(long, env = "WEIR_MEMORY", value_parser = units::size, value_name = "SIZE")]
     memory: Option<u64>,
     /// Create this stream at the start if it is not there; may be given several times
@@ -247,12 +245,12 @@ impl ServeArguments {
                 )));
             }
         }
-        if let Some(bytes @ ..MEMORY_BYTES_MIN) = self.memory {
-            return Err(Failure::usage(format!(
-                "--memory {} is too little: at least {} are needed",
-                units::show_size(bytes),
-                units::show_size(MEMORY_BYTES_MIN)
-            )));
+        // Of the fewest cores there can be; how many it will be is known when they are chosen.
+        if let Some(bytes) = self.memory {
+            let cores = self.cores.unwrap_or(1) as usize;
+            if bytes < MemoryPlan::least(cores) {
+                return Err(MemoryPlan::too_little(bytes, cores));
+            }
         }
         Ok(Config {
             data_dir: self.data_dir,
@@ -456,7 +454,7 @@ mod tests {
             (["--stream", "logs"], "logs:4"),
             (["--stream", "logs:0"], "1 to 10000"),
             (["--account", "12"], "12 digits"),
-            (["--memory", "1MiB"], "64MiB"),
+            (["--memory", "1MiB"], "256MiB"),
             (["--http", "0.0.0.0:4567"], "--auth verify"),
             (["--wire", "0.0.0.0:4568"], "--insecure-listen"),
             (["--auth", "verify"], "--keys"),

@@ -19,6 +19,7 @@ pub mod fuzzing;
 mod ground;
 mod keys;
 mod logs;
+mod memory_plan;
 mod metrics;
 mod repair;
 mod session;

@@ -178,8 +178,8 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
             expiry,
             began,
             noted: noted.clone(),
-            held_bytes_max: (share(options, 8)).max(32 * MIB as usize),
-            spare_bytes_max: share(options, 16).max(4 * MIB as usize),
+            held_bytes_max: options.memory.waiting,
+            spare_bytes_max: options.memory.spare,
             subscription_times: SubscriptionTimes::default(),
         });
     }
@@ -368,11 +368,6 @@ fn end_transitions<D: BlockingDisk>(
     Ok(())
 }
 
-/// An even share of a fraction of the memory, for one core.
-fn share(options: &FolderOptions, fraction: u64) -> usize {
-    (options.memory_bytes / fraction / options.cores as u64) as usize
-}
-
 fn log_settings(
     options: &FolderOptions,
     identity: FolderIdentity,
@@ -390,7 +385,7 @@ fn log_settings(
         .div_ceil(options.cores as u64);
     LogSettings {
         incarnation,
-        tail_bytes: share(options, 4).max(8 * frame_bytes as usize),
+        tail_bytes: options.memory.tail.max(8 * frame_bytes as usize),
         frame_bytes: frame_bytes as usize,
         in_flight: 4,
         free_segments_min: 2,
@@ -398,6 +393,6 @@ fn log_settings(
         reserve_segments: reserve as usize,
         disk_reserve_bytes: DISK_RESERVE_BYTES
             + DISK_RESERVE_SEGMENTS * segment_bytes * options.cores as u64,
-        footer_cache_bytes: share(options, 32).max(MIB as usize),
+        footer_cache_bytes: options.memory.footers,
     }
 }

@@ -12,6 +12,7 @@ use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use weir_log::{FolderIdentity, LogParts, LogSettings};
+use weir_protocol::limits::MIB;
 use weir_protocol::model::Timestamp;
 use weir_reactor::{
     CorePlan, FolderLock, Inbox, Mailbox, Monotonic, PlainDisk, choose_cpus, start_cores,
@@ -37,8 +38,8 @@ pub struct FolderOptions {
     pub cores: usize,
     /// Segment size in bytes for a new folder; an existing folder keeps its own. Default 128 MiB.
     pub segment_bytes: Option<u64>,
-    /// Ceiling of the memory that the engine takes for data, in bytes, over all cores.
-    pub memory_bytes: u64,
+    /// What each core's engine may hold.
+    pub memory: EngineMemory,
     /// Bytes of segments written ahead before serving, over all cores.
     pub reserve_bytes: u64,
     /// Which streams are metered.
@@ -49,6 +50,31 @@ pub struct FolderOptions {
     pub account: String,
     /// The region that streams are stored under.
     pub region: String,
+}
+
+/// Bytes that the engine of one core may hold, by what they are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineMemory {
+    /// Recent frames, for readers at the end. A few frames are kept in any case.
+    pub tail: usize,
+    /// Requests that wait to be durable, and those that hop between cores.
+    pub waiting: usize,
+    /// Buffers kept for the next request.
+    pub spare: usize,
+    /// Footers of sealed segments.
+    pub footers: usize,
+}
+
+impl Default for EngineMemory {
+    /// Room for the longest requests, and little more.
+    fn default() -> Self {
+        Self {
+            tail: 16 * MIB as usize,
+            waiting: 32 * MIB as usize,
+            spare: 4 * MIB as usize,
+            footers: 2 * MIB as usize,
+        }
+    }
 }
 
 /// Which streams are metered.

@@ -49,7 +49,8 @@ pub use consumer::{Consumer, ConsumerStatus};
 pub use engine::Engine;
 pub use error::{AppendError, ControlError, OpenFolderError, ReadError};
 pub use folder::{
-    Control, CoreSeed, FolderOptions, OpenFolder, QuotaSwitch, catalog_rots, open_folder,
+    Control, CoreSeed, EngineMemory, FolderOptions, OpenFolder, QuotaSwitch, catalog_rots,
+    open_folder,
 };
 pub use repair::{RepairPlan, RepairTarget, plan_repair};
 pub use request::{

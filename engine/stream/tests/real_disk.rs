@@ -9,8 +9,8 @@ use weir_protocol::model::{HashKey, StreamMode, StreamName};
 use weir_protocol::wire::request::ReadFrom;
 use weir_reactor::{CorePlan, CoreReactor, Reactor, choose_cpus, start_cores};
 use weir_stream::{
-    CreateStream, Engine, FolderOptions, OpenFolder, OpenFolderError, QuotaSwitch, ReadRequest,
-    ShardBatch, Stream, StreamSettings, open_folder,
+    CreateStream, Engine, EngineMemory, FolderOptions, OpenFolder, OpenFolderError, QuotaSwitch,
+    ReadRequest, ShardBatch, Stream, StreamSettings, open_folder,
 };
 
 fn options(folder: &Path, cores: usize) -> FolderOptions {
@@ -18,7 +18,7 @@ fn options(folder: &Path, cores: usize) -> FolderOptions {
         path: folder.to_owned(),
         cores,
         segment_bytes: Some(4 << 20),
-        memory_bytes: 64 << 20,
+        memory: EngineMemory::default(),
         reserve_bytes: 0,
         quota: QuotaSwitch::Mode,
         state_delay: Duration::from_millis(5),

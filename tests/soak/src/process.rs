@@ -23,6 +23,21 @@ pub(crate) fn sockets(id: u32) -> Result<u64> {
     Ok(count)
 }
 
+/// The kernel's lines about connections to `port`: state, and bytes that wait either way.
+pub(crate) fn connections_to(port: u16) -> String {
+    let text = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let end = format!(":{port:04X}");
+    let lines = text.lines().filter_map(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let [_, local, _, state, queues, ..] = words[..] else {
+            return None;
+        };
+        // 0A: the port itself.
+        (local.ends_with(&end) && state != "0A").then(|| format!("{state} {queues}"))
+    });
+    lines.take(20).collect::<Vec<_>>().join(", ")
+}
+
 /// Bytes that a process has for itself; mapped files are the kernel's, which takes them back.
 pub(crate) fn memory(id: u32) -> Result<u64> {
     status_bytes(id, "RssAnon:")

@@ -19,8 +19,8 @@ use crate::process;
 const START_PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a server may keep of records and requests, and the same in bytes.
-pub(crate) const MEMORY: &str = "256MiB";
-pub(crate) const MEMORY_BYTES: u64 = 256 << 20;
+pub(crate) const MEMORY: &str = "512MiB";
+pub(crate) const MEMORY_BYTES: u64 = 512 << 20;
 
 /// Where a server keeps its data, and what it says.
 #[derive(Debug, Clone)]

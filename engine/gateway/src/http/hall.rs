@@ -1,21 +1,17 @@
 //! What the connections of one server and core share.
 //!
-//! Owns: how many of them hyper serves at the moment, and how many were too slow. Never: what any of
-//! them says.
+//! Owns: how many were too slow; who is awake is the crowd's. Never: what any of them says.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Connections of HTTP/1.1 that wait for their next request with hyper at hand. Beyond these, hyper
-/// is let go of after each request and built anew for the next.
-const AWAKE_IDLE_MAX: usize = 128;
+use super::crowd::Crowd;
 
 /// Where connections are served.
 #[derive(Debug)]
 pub struct Hall<R> {
     reactor: R,
-    /// Connections of HTTP/1.1 that hyper serves.
-    awake: Cell<usize>,
+    crowd: Rc<Crowd>,
     timed_out: TimedOut,
 }
 
@@ -34,11 +30,16 @@ impl TimedOut {
 }
 
 impl<R> Hall<R> {
-    /// An empty one on the reactor's core.
+    /// An empty one on the reactor's core, of a usual size.
     pub fn new(reactor: R) -> Self {
+        Self::with_crowd(reactor, Rc::default())
+    }
+
+    /// One that has room for this crowd.
+    pub fn with_crowd(reactor: R, crowd: Rc<Crowd>) -> Self {
         Self {
             reactor,
-            awake: Cell::new(0),
+            crowd,
             timed_out: TimedOut::default(),
         }
     }
@@ -51,43 +52,7 @@ impl<R> Hall<R> {
         &self.timed_out
     }
 
-    /// Counts a connection of HTTP/1.1 that hyper serves from now on.
-    pub(super) fn wake(&self) -> Awake<'_> {
-        self.awake.set(self.awake.get() + 1);
-        Awake { all: &self.awake }
-    }
-}
-
-/// A connection that hyper serves; dropped when it does no more.
-#[derive(Debug)]
-pub(super) struct Awake<'h> {
-    all: &'h Cell<usize>,
-}
-
-impl Awake<'_> {
-    pub(super) fn are_many(&self) -> bool {
-        self.all.get() > AWAKE_IDLE_MAX
-    }
-}
-
-impl Drop for Awake<'_> {
-    fn drop(&mut self) {
-        self.all.set(self.all.get() - 1);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The count was the thread's: one server's connections put those of another to sleep.
-    #[test]
-    fn a_crowded_hall_puts_nobody_elsewhere_to_sleep() {
-        let (crowded, quiet) = (Hall::new(()), Hall::new(()));
-        let mut crowd: Vec<_> = (0..=AWAKE_IDLE_MAX).map(|_| crowded.wake()).collect();
-        let one = quiet.wake();
-        assert!(crowd[0].are_many() && !one.are_many());
-        crowd.pop();
-        assert!(!crowd[0].are_many());
+    pub(super) fn crowd(&self) -> &Rc<Crowd> {
+        &self.crowd
     }
 }

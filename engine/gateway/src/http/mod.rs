@@ -5,6 +5,7 @@
 
 mod body;
 mod connection_io;
+mod crowd;
 mod dozing;
 mod frame_watch;
 mod hall;
@@ -20,6 +21,7 @@ pub use body::{AnswerBody, LeasedBody};
 pub(crate) use body::{
     BODY_BYTES_MAX, Ceiling, CollectError, EventBody, collect, discard, leased, permitted,
 };
+pub use crowd::Crowd;
 pub use hall::Hall;
 pub(crate) use lease::Lease;
 pub use serve::{serve, serve_tls};

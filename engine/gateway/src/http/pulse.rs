@@ -13,6 +13,8 @@ use std::time::Duration;
 use futures_util::future::select;
 use weir_reactor::{Lane, Monotonic, Reactor};
 
+use super::connection_io::Spoken;
+use super::crowd::{Crowd, Place};
 use super::frame_watch::FramesSeen;
 use super::hall::{Hall, TimedOut};
 use super::room::Room;
@@ -38,6 +40,8 @@ const GIVE_UP_MAX: Duration = Duration::from_secs(15);
 /// The last bytes of an answer of HTTP/2 cannot be taken back from hyper. They are few; a
 /// connection on which others move may keep them this long.
 const LINGER_MAX: Duration = Duration::from_mins(10);
+/// The same while others wait for the place that the connection has among the awake.
+const CROWDED_MAX: Duration = Duration::from_secs(10);
 /// How often the deadlines are looked at; each may pass by this much.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -55,6 +59,9 @@ pub(super) enum Overdue {
 pub(super) struct Pulse<R: Reactor> {
     reactor: R,
     caller: Rc<Caller>,
+    crowd: Rc<Crowd>,
+    /// What the connection speaks, while it has a place among the awake.
+    place: Cell<Option<Spoken>>,
     /// Requests in work, or whose answer is not handed over.
     requests: Cell<usize>,
     begun_so_far: Cell<u64>,
@@ -126,6 +133,8 @@ impl<R: Reactor> Pulse<R> {
             reactor,
             caller,
             timed_out: hall.timed_out().clone(),
+            crowd: Rc::clone(hall.crowd()),
+            place: Cell::new(None),
             in_body: Cell::new(false),
             requests: Cell::new(0),
             begun_so_far: Cell::new(0),
@@ -144,6 +153,24 @@ impl<R: Reactor> Pulse<R> {
 
     pub(super) fn now(&self) -> Monotonic {
         self.reactor.monotonic()
+    }
+
+    pub(super) fn crowd(&self) -> &Rc<Crowd> {
+        &self.crowd
+    }
+
+    /// Waits for a place among the awake. HTTP/2 has it for as long as the connection lasts.
+    pub(super) async fn wake_up(&self, spoken: Spoken) -> Place {
+        let is_known = self.begun_so_far.get() > 0;
+        let place = self.crowd.enter(is_known).await;
+        self.place.set(Some(spoken));
+        place
+    }
+
+    /// Gives the place back.
+    pub(super) fn fall_asleep(&self, place: Place) {
+        drop(place);
+        self.place.set(None);
     }
 
     pub(super) async fn sleep(&self, duration: Duration) {
@@ -267,7 +294,11 @@ impl<R: Reactor> Pulse<R> {
         } else {
             HEAD_MAX
         };
-        if is_past(self.sending_since.get(), SEND_MAX) || is_past(self.head_since.get(), head_max) {
+        let in_the_way = self.place.get().filter(|_| self.crowd.is_crowded());
+        let most = |usual: Duration| in_the_way.map_or(usual, |_| usual.min(CROWDED_MAX));
+        if is_past(self.sending_since.get(), most(SEND_MAX))
+            || is_past(self.head_since.get(), most(head_max))
+        {
             return Some(Overdue::Stuck);
         }
         if self.taken_seen.replace(self.taken.load(Ordering::Relaxed))
@@ -303,6 +334,11 @@ impl<R: Reactor> Pulse<R> {
             return Some(Overdue::Idle);
         }
         let is_idle = self.requests.get() == 0;
+        // HTTP/1.1 falls asleep instead.
+        let idle_max = match in_the_way {
+            Some(Spoken::Http2) => CROWDED_MAX,
+            _ => idle_max,
+        };
         (is_idle && now.since(self.idle_since.get()) > idle_max).then_some(Overdue::Idle)
     }
 

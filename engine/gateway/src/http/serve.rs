@@ -21,8 +21,9 @@ use hyper::service::service_fn;
 use weir_reactor::{Reactor, Socket};
 
 use super::connection_io::{ConnectionIo, Spoken, Stream};
+use super::crowd::Place;
 use super::dozing::Dozing;
-use super::hall::{Awake, Hall};
+use super::hall::Hall;
 use super::outgoing::Outgoing;
 use super::pulse::{Overdue, Pulse};
 use super::socket_io::SocketIo;
@@ -71,7 +72,7 @@ pub async fn serve<R, S, B, F>(
 {
     let pulse = Rc::new(Pulse::new(hall, caller));
     let stream = Stream::Plain(SocketIo::new(socket, pulse.clone()));
-    serve_stream(stream, hall, pulse, service, pin!(stop)).await;
+    serve_stream(stream, pulse, service, pin!(stop)).await;
 }
 
 /// As [`serve`], behind TLS. What the client speaks is seen by what it says, whatever was
@@ -112,12 +113,11 @@ pub async fn serve_tls<R, S, B, F>(
         tracing::debug!(%error, "a handshake failed");
         return stream.shutdown();
     }
-    serve_stream(Stream::Tls(stream), hall, pulse, service, stop).await;
+    serve_stream(Stream::Tls(stream), pulse, service, stop).await;
 }
 
 async fn serve_stream<R, S, B, F>(
     stream: Stream<S, R>,
-    hall: &Hall<R>,
     pulse: Rc<Pulse<R>>,
     service: impl Fn(Request<Incoming>) -> F,
     mut stop: Pin<&mut impl Future<Output = ()>>,
@@ -137,17 +137,30 @@ async fn serve_stream<R, S, B, F>(
         }
     };
     match spoken {
-        Spoken::Http1 => serve_http1(&io, hall, &pulse, service, stop).await,
+        Spoken::Http1 => serve_http1(&io, &pulse, service, stop).await,
         Spoken::Http2 => Box::pin(serve_http2(&io, &pulse, service, stop)).await,
     }
     io.shutdown();
+}
+
+/// A place among the connections that are awake, unless the connection ends before there is one.
+async fn find_place<R: Reactor>(
+    pulse: &Pulse<R>,
+    spoken: Spoken,
+    stop: Pin<&mut impl Future<Output = ()>>,
+) -> Option<Place> {
+    let overdue = pin!(pulse.overdue());
+    let given_up = select(overdue, stop);
+    match select(pin!(pulse.wake_up(spoken)), given_up).await {
+        Either::Left((place, _)) => Some(place),
+        Either::Right(_) => None,
+    }
 }
 
 /// Serves HTTP/1.1. hyper is there while the client says something: what it keeps for a connection
 /// is ten times what the connection needs to wait.
 async fn serve_http1<R, S, B, F>(
     io: &ConnectionIo<S, R>,
-    hall: &Hall<R>,
     pulse: &Rc<Pulse<R>>,
     service: impl Fn(Request<Incoming>) -> F,
     mut stop: Pin<&mut impl Future<Output = ()>>,
@@ -158,11 +171,15 @@ async fn serve_http1<R, S, B, F>(
     F: Future<Output = Response<B>>,
 {
     loop {
-        let awake = serve_awake(io, hall, pulse, &service, stop.as_mut());
+        let Some(place) = find_place(pulse, Spoken::Http1, stop.as_mut()).await else {
+            return;
+        };
+        let awake = serve_awake(io, pulse, &service, stop.as_mut());
         // A box, so that who sleeps has no room for it.
         if Box::pin(awake).await == Left::Ended {
             return;
         }
+        pulse.fall_asleep(place);
         let overdue = pin!(pulse.overdue());
         let given_up = select(overdue, stop.as_mut());
         match select(pin!(io.stirs()), given_up).await {
@@ -175,7 +192,6 @@ async fn serve_http1<R, S, B, F>(
 /// Serves HTTP/1.1 until the connection ends or has nothing to do.
 async fn serve_awake<R, S, B, F>(
     io: &ConnectionIo<S, R>,
-    hall: &Hall<R>,
     pulse: &Rc<Pulse<R>>,
     service: impl Fn(Request<Incoming>) -> F,
     stop: Pin<&mut impl Future<Output = ()>>,
@@ -209,9 +225,8 @@ where
         .max_buf_size(INPUT_BYTES_MAX)
         .serve_connection(io.clone(), service);
     let end = |connection: Pin<&mut _>| http1::Connection::graceful_shutdown(connection);
-    let awake = hall.wake();
     let connected = Pin::new(&mut connection);
-    let left = drive(connected, end, io, pulse, stop, Some(&awake)).await;
+    let left = drive(connected, end, io, pulse, stop, Spoken::Http1).await;
     if left == Left::Asleep {
         io.take_back(connection.into_parts().read_buf);
     }
@@ -222,13 +237,16 @@ async fn serve_http2<R, S, B, F>(
     io: &ConnectionIo<S, R>,
     pulse: &Rc<Pulse<R>>,
     service: impl Fn(Request<Incoming>) -> F,
-    stop: Pin<&mut impl Future<Output = ()>>,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
 ) where
     R: Reactor,
     S: Socket,
     B: Body<Data = Bytes, Error = Infallible> + Unpin + 'static,
     F: Future<Output = Response<B>> + 'static,
 {
+    let Some(_place) = find_place(pulse, Spoken::Http2, stop.as_mut()).await else {
+        return;
+    };
     let service = service_fn(|request| {
         let work = pulse.begin_request();
         let answer = service(request);
@@ -249,7 +267,7 @@ async fn serve_http2<R, S, B, F>(
         .max_local_error_reset_streams(RESETS_OURS_MAX)
         .serve_connection(io.clone(), service);
     let end = |connection: Pin<&mut _>| http2::Connection::graceful_shutdown(connection);
-    drive(pin!(connection), end, io, pulse, stop, None).await;
+    drive(pin!(connection), end, io, pulse, stop, Spoken::Http2).await;
 }
 
 /// How hyper was left.
@@ -261,17 +279,16 @@ enum Left {
     Asleep,
 }
 
-/// Runs hyper's connection to its end, ours or the client's, or one of HTTP/1.1, which is `awake`,
-/// until it has nothing to do.
+/// Runs hyper's connection to its end, ours or the client's, or one of HTTP/1.1 until it has nothing to do.
 async fn drive<R: Reactor, S: Socket, C: Future>(
     mut connection: Pin<&mut C>,
     end: impl Fn(Pin<&mut C>),
     io: &ConnectionIo<S, R>,
     pulse: &Pulse<R>,
     stop: Pin<&mut impl Future<Output = ()>>,
-    awake: Option<&Awake<'_>>,
+    spoken: Spoken,
 ) -> Left {
-    let is_http1 = awake.is_some();
+    let is_http1 = spoken == Spoken::Http1;
     let mut stop = pin!(Dozing::new(stop));
     let overdue = pin!(pulse.overdue());
     let mut overdue = pin!(Dozing::new(overdue));
@@ -308,7 +325,7 @@ async fn drive<R: Reactor, S: Socket, C: Future>(
         }
         let can_sleep = is_http1 && !stopping && io.is_flushed();
         let at_rest = pulse.at_rest_after().filter(|_| can_sleep);
-        if at_rest.is_some() && awake.is_some_and(Awake::are_many) {
+        if at_rest.is_some() && pulse.crowd().are_many() {
             if at_rest == was_at_rest {
                 return Poll::Ready(Left::Asleep);
             }

@@ -10,11 +10,15 @@ use std::task::{Context, Poll, ready};
 
 use weir_reactor::{Reactor, Socket};
 
+use super::crowd::Covered;
 use super::pulse::Pulse;
 
+/// What comes first is received into so many bytes: the connection may have to wait then.
+const RECEIVE_BYTES_FIRST: usize = 512;
 /// What comes next is received into so many bytes.
 const RECEIVE_BYTES_MIN: usize = 8 * 1024;
-/// A connection that fills its buffer gets a larger one, up to this.
+/// A connection that fills its buffer gets a larger one, up to this, if the core's connections have
+/// room for it.
 const RECEIVE_BYTES_MAX: usize = 256 * 1024;
 
 thread_local! {
@@ -32,6 +36,8 @@ pub(super) struct SocketIo<S: Socket, R: Reactor> {
     end: usize,
     /// Length of the next buffer.
     receive_bytes: usize,
+    /// What covers a buffer that is longer than the usual.
+    covered: Option<Covered>,
     /// The client sends no more.
     ended: bool,
 }
@@ -44,7 +50,8 @@ impl<S: Socket, R: Reactor> SocketIo<S, R> {
             buffer: Vec::new(),
             at: 0,
             end: 0,
-            receive_bytes: RECEIVE_BYTES_MIN,
+            receive_bytes: RECEIVE_BYTES_FIRST,
+            covered: None,
             ended: false,
         }
     }
@@ -104,6 +111,16 @@ impl<S: Socket, R: Reactor> SocketIo<S, R> {
     }
 
     fn take_up(&mut self) {
+        self.covered = None;
+        if self.receive_bytes > RECEIVE_BYTES_MIN {
+            self.covered = self.pulse.crowd().cover(self.receive_bytes);
+            if self.covered.is_none() {
+                self.receive_bytes = RECEIVE_BYTES_MIN;
+            }
+        }
+        if self.buffer.len() == self.receive_bytes {
+            return;
+        }
         let kept = PUT_DOWN.take();
         self.buffer = if kept.len() == self.receive_bytes {
             kept
@@ -115,11 +132,14 @@ impl<S: Socket, R: Reactor> SocketIo<S, R> {
     fn put_down(&mut self) {
         (self.at, self.end) = (0, 0);
         PUT_DOWN.set(std::mem::take(&mut self.buffer));
+        self.covered = None;
     }
 
     /// The next buffer fits how much came: bulk needs few large receives, idling little memory.
     fn resize(&mut self, received: usize) {
-        if received == self.receive_bytes {
+        if self.receive_bytes == RECEIVE_BYTES_FIRST {
+            self.receive_bytes = RECEIVE_BYTES_MIN;
+        } else if received == self.receive_bytes {
             self.receive_bytes = (self.receive_bytes * 4).min(RECEIVE_BYTES_MAX);
         } else if received < RECEIVE_BYTES_MIN / 2 {
             self.receive_bytes = RECEIVE_BYTES_MIN;

@@ -17,8 +17,8 @@ use weir_reactor::{
     choose_cpus, mailbox, oneshot, start_cores,
 };
 use weir_stream::{
-    Change, Changed, ControlError, CoreCounters, CoreSeed, Engine, FolderOptions, QuotaSwitch,
-    SubscriptionTimes, open_folder,
+    Change, Changed, ControlError, CoreCounters, CoreSeed, Engine, EngineMemory, FolderOptions,
+    QuotaSwitch, SubscriptionTimes, open_folder,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -86,7 +86,7 @@ impl Server {
             path: folder.path().join("data"),
             cores,
             segment_bytes: Some(32 * MIB),
-            memory_bytes: 256 * MIB,
+            memory: EngineMemory::default(),
             reserve_bytes: 0,
             quota,
             state_delay,

@@ -14,7 +14,7 @@ use weir_protocol::wire::session::ClientSession;
 use weir_reactor::sim::{RunLimit, Sim, SimDisk, SimOptions, SimReactor, SimSocket};
 use weir_reactor::{Lane, Reactor, Socket};
 use weir_stream::{
-    CreateStream, Engine, FolderOptions, Opened, QuotaSwitch, StreamSettings, open_in,
+    CreateStream, Engine, EngineMemory, FolderOptions, Opened, QuotaSwitch, StreamSettings, open_in,
 };
 
 use super::{CoreSessions, Greeted, greet, serve};
@@ -24,7 +24,7 @@ fn options() -> FolderOptions {
         path: PathBuf::from("data"),
         cores: 1,
         segment_bytes: Some(256 << 10),
-        memory_bytes: 64 << 20,
+        memory: EngineMemory::default(),
         reserve_bytes: 0,
         quota: QuotaSwitch::Mode,
         state_delay: Duration::ZERO,

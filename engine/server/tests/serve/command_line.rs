@@ -239,7 +239,7 @@ fn refusals_are_one_sentence_with_the_right_code() {
         .env("WEIR_STREAMS", "")
         .output()
         .unwrap();
-    assert!(words(&unset).contains("64MiB"), "{}", words(&unset));
+    assert!(words(&unset).contains("256MiB"), "{}", words(&unset));
 
     let (code, text) = serve(&["--reserve", "8"]);
     assert_eq!(code, Some(2));

@@ -32,7 +32,7 @@ impl Server {
         let mut child = Command::new(WEIR)
             .args(["serve", "--http", "127.0.0.1:0", "--wire", "127.0.0.1:0"])
             .args(["--admin", "127.0.0.1:0", "--segment-bytes", "16MiB"])
-            .args(["--memory", "256MiB", "--log-level", "warn", "--data-dir"])
+            .args(["--log-level", "warn", "--data-dir"])
             .arg(folder.path())
             .args(more)
             .stdout(Stdio::piped())

@@ -21,7 +21,7 @@ use weir_reactor::{Lane, Reactor};
 use crate::boot::{ControlStop, Opened, open_in};
 use crate::engine::Engine;
 use crate::error::OpenFolderError;
-use crate::folder::{FolderOptions, QuotaSwitch};
+use crate::folder::{EngineMemory, FolderOptions, QuotaSwitch};
 use crate::request::{CreateStream, ReadRequest, ShardBatch};
 use crate::settings::StreamSettings;
 use crate::stream::Stream;
@@ -31,7 +31,7 @@ fn options(cores: usize) -> FolderOptions {
         path: PathBuf::from("data"),
         cores,
         segment_bytes: Some(256 << 10),
-        memory_bytes: 64 << 20,
+        memory: EngineMemory::default(),
         reserve_bytes: 0,
         quota: QuotaSwitch::Mode,
         state_delay: Duration::from_millis(5),

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use weir_reactor::sim::{Crash, Dice, Faults, RunLimit, Sim, SimDisk, SimOptions};
-use weir_stream::{FolderOptions, QuotaSwitch};
+use weir_stream::{EngineMemory, FolderOptions, QuotaSwitch};
 
 use crate::judge::RecordId;
 use crate::story::Tally;
@@ -160,7 +160,7 @@ fn new_plan(dice: &mut Dice, is_last: bool) -> Plan {
         path: PathBuf::from("data"),
         cores,
         segment_bytes: Some(SEGMENT_BYTES),
-        memory_bytes: 64 << 20,
+        memory: EngineMemory::default(),
         reserve_bytes: 0,
         quota,
         state_delay: Duration::from_millis(dice.between(0, 20)),

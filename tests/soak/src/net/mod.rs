@@ -43,7 +43,7 @@ const NEIGHBOURS: u64 = 3;
 const ANSWERS: u64 = 20;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What the server was told, and what its memory may have grown by without a connection.
-const MEMORY_BYTES: u64 = 256 << 20;
+const MEMORY_BYTES: u64 = 512 << 20;
 const GROWTH_BYTES: f64 = 48e6;
 
 #[derive(Debug, Default, Clone, Copy)]

@@ -7,7 +7,7 @@ use weir_reactor::sim::{RunLimit, Sim, SimOptions};
 
 use super::*;
 use crate::boot::open_in;
-use crate::folder::FolderOptions;
+use crate::folder::{EngineMemory, FolderOptions};
 use crate::settings::StreamSettings;
 
 fn failure() -> Result<(), CatalogError> {
@@ -23,7 +23,7 @@ fn a_write_that_failed_and_is_there_was_made() {
             path: "data".into(),
             cores: 1,
             segment_bytes: Some(256 << 10),
-            memory_bytes: 64 << 20,
+            memory: EngineMemory::default(),
             reserve_bytes: 0,
             quota: QuotaSwitch::Mode,
             state_delay: Duration::from_millis(5),
