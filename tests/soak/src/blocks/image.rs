@@ -245,3 +245,25 @@ fn check_passing(recording: &Recording, moment: u64, ports: Ports) -> Result<()>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod proofs {
+    use anyhow::{Result, anyhow};
+
+    use super::{AtImage, Context};
+
+    #[test]
+    fn the_image_is_known_whatever_is_said_around_it() {
+        let wrong: Result<()> = Err(anyhow!("lost: a batch"));
+        let (index, moment, how) = (7, 8, ", 9 lost".to_owned());
+        let wrong = wrong.context(AtImage { index, moment, how });
+        let wrong = wrong.context("around it").unwrap_err();
+        let at = wrong.downcast_ref::<AtImage>().map(|at| at.index);
+        assert_eq!(at, Some(7));
+        let said = format!("{wrong:#}");
+        assert_eq!(
+            said,
+            "around it: image 7 at moment 8, 9 lost: lost: a batch"
+        );
+    }
+}
