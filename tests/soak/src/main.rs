@@ -27,6 +27,7 @@ mod limits;
 mod lives;
 mod load;
 mod net;
+mod preload;
 mod process;
 mod recovery;
 mod rig;

@@ -14,7 +14,8 @@ use super::journal;
 use crate::chance::{Chance, mix};
 use crate::disk::{self, Mounted};
 use crate::load::{IN_FLIGHT, Load, Moment, Plan};
-use crate::server::{Place, Server};
+use crate::preload::Preload;
+use crate::server::{Place, Ports, Server, Setup};
 use crate::wire;
 
 const LIVES: u64 = 3;
@@ -48,6 +49,21 @@ pub(super) struct Passing {
     pub(super) deleted: Option<(u64, u64)>,
 }
 
+/// What is wrong with the server of a recording that proves the rig.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plant {
+    Nothing,
+    /// It acknowledges before it flushes.
+    EarlyAnswers,
+    /// It flushes no folder.
+    LooseNames,
+}
+
+/// Takes the flushes of folders away.
+const LOOSE_NAMES: &str = include_str!("names.c");
+/// Long enough for a server whose files come six seconds late to need one that has only just come.
+const LOOSE_NAMES_LIFE: Duration = Duration::from_secs(8);
+
 /// Where a recording's ledger is.
 pub(super) fn ledger(folder: &Path) -> PathBuf {
     folder.join("ledger")
@@ -59,8 +75,8 @@ pub(super) fn base(folder: &Path) -> PathBuf {
 }
 
 impl Recording {
-    /// Makes one in `folder`. `early` plants a server that acknowledges before it flushes.
-    pub(super) fn make(folder: &Path, kind: &str, seed: u64, early: bool) -> Result<Self> {
+    /// Makes one in `folder`.
+    pub(super) fn make(folder: &Path, kind: &str, seed: u64, plant: Plant) -> Result<Self> {
         let (disk, at) = (folder.join("device"), folder.join("recorded"));
         std::fs::write(ledger(folder), "")?;
         disk::make(&base(folder), kind)?;
@@ -77,7 +93,7 @@ impl Recording {
             ledger: ledger(folder),
             journal: Arc::new(File::open(folder.join("journal"))?),
             chance: Chance::new(mix(seed)),
-            early,
+            plant,
             recording: Self {
                 kind: kind.to_owned(),
                 seed,
@@ -87,7 +103,11 @@ impl Recording {
                 acknowledged: 0,
             },
         };
-        for life in 0..LIVES {
+        let lives = match plant {
+            Plant::LooseNames => 1,
+            Plant::Nothing | Plant::EarlyAnswers => LIVES,
+        };
+        for life in 0..lives {
             session.live(life).with_context(|| format!("life {life}"))?;
         }
         session.recording.to = journal::moment(&session.journal)?;
@@ -110,11 +130,20 @@ struct Session {
     ledger: PathBuf,
     journal: Arc<File>,
     chance: Chance,
-    early: bool,
+    plant: Plant,
     recording: Recording,
 }
 
 impl Session {
+    fn start(&self, cores: u64) -> Result<(Server, Ports)> {
+        if self.plant != Plant::LooseNames {
+            return Server::start(&self.place, cores);
+        }
+        let folder = self.ledger.parent().context("the ledger is in a folder")?;
+        let names = Preload::compile(folder, "names", LOOSE_NAMES)?;
+        Server::start_as(&self.place, &names.before(Setup::new(1)))
+    }
+
     fn live(&mut self, life: u64) -> Result<()> {
         let cores = self.chance.between(1, 2);
         if life > 0 && self.chance.one_in(2) {
@@ -122,7 +151,7 @@ impl Session {
             thread::sleep(Duration::from_millis(self.chance.between(1, 100)));
             starting.kill()?;
         }
-        let (server, ports) = Server::start(&self.place, cores)?;
+        let (server, ports) = self.start(cores)?;
         if life == 0 {
             wire::create(ports.wire, SHARDS)?;
             self.recording.from = journal::moment(&self.journal)?;
@@ -135,7 +164,7 @@ impl Session {
             rate: RATE,
             in_flight: IN_FLIGHT,
             moment: Moment::of(Arc::clone(&self.journal)),
-            early: self.early,
+            early: self.plant == Plant::EarlyAnswers,
         })?;
         load.began()?;
         let name = format!("passing-{life}");
@@ -157,7 +186,10 @@ impl Session {
         // A life that outlasts a tick of the server settles what the deleted stream left half dead.
         let longer = if life == 1 { 1_200 } else { 0 };
         let sleep = self.chance.between(50, 600) + longer;
-        thread::sleep(Duration::from_millis(sleep));
+        thread::sleep(match self.plant {
+            Plant::LooseNames => LOOSE_NAMES_LIFE,
+            Plant::Nothing | Plant::EarlyAnswers => Duration::from_millis(sleep),
+        });
         if life == 1 && self.chance.one_in(2) {
             // In peace: what a server writes last can be cut as well.
             load.stop();

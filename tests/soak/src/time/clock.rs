@@ -1,4 +1,4 @@
-//! The clocks of one server, steered from here: `clock.c`, compiled, before the C library.
+//! The clocks of one server, steered from here: by `clock.c`, before the C library.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -7,13 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 
-use crate::disk::does;
+use crate::preload::Preload;
 use crate::server::Setup;
 
 const SOURCE: &str = include_str!("clock.c");
 
 pub(super) struct Clock {
-    library: PathBuf,
+    library: Preload,
     path: PathBuf,
     file: File,
     wall_ms: i64,
@@ -23,12 +23,7 @@ pub(super) struct Clock {
 impl Clock {
     /// Compiles it in `folder`; it shows the true time.
     pub(super) fn new(folder: &Path) -> Result<Self> {
-        let (source, library) = (folder.join("clock.c"), folder.join("clock.so"));
-        std::fs::write(&source, SOURCE)?;
-        let words = ["-shared", "-fPIC", "-O1", "-o"].map(Path::new);
-        let mut arguments = words.to_vec();
-        arguments.extend([library.as_path(), source.as_path()]);
-        does("cc", &arguments)?;
+        let library = Preload::compile(folder, "clock", SOURCE)?;
         let path = folder.join("shifts");
         let file = File::create_new(&path)?;
         file.write_all_at(&[0; 16], 0)?;
@@ -43,9 +38,8 @@ impl Clock {
 
     /// A server that goes by these clocks.
     pub(super) fn rule(&self, setup: Setup) -> Setup {
-        setup
-            .in_environment("LD_PRELOAD", &self.library)
-            .in_environment("SHIFTED_CLOCK", &self.path)
+        let setup = self.library.before(setup);
+        setup.in_environment("SHIFTED_CLOCK", &self.path)
     }
 
     /// Sets the wall clock so far off the true time.
