@@ -91,7 +91,7 @@ fn flooded(seed: u64, told: Option<&str>, flooded_for: Duration) -> Result<Told>
     load.began()?;
     let flood = Flood::start(ports.http)?;
     let (until, mut most) = (Instant::now() + flooded_for, 0);
-    while Instant::now() < until && most <= allowed + BESIDE_BYTES {
+    while Instant::now() < until && most <= allowed {
         if server.ended()?.is_some_and(|how| how.signal() == Some(9)) {
             bail!("the kernel killed it at {} MiB of its own", megabytes(most));
         }
