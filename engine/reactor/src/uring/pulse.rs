@@ -10,6 +10,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::sync::{AtomicU64, AtomicWaker, Ordering};
@@ -28,6 +29,18 @@ const OWN_TASKS: u64 = 2;
 pub(crate) struct Pulse {
     beats: AtomicU64,
     waker: AtomicWaker,
+}
+
+impl Pulse {
+    /// Has the thread that watches call on the task that awaits this, until the beat has begun: the
+    /// race may strike before that, and then a core would never start.
+    pub(super) async fn stand_in(&self) {
+        std::future::poll_fn(|context| {
+            self.waker.register(context.waker());
+            Poll::Ready(())
+        })
+        .await;
+    }
 }
 
 /// Beats until the core ends.

@@ -67,7 +67,9 @@ impl CoreReactor {
         pulse: Arc<Pulse>,
         main: impl Future<Output = T> + 'static,
     ) -> T {
+        pulse.stand_in().await;
         self.inner.disk.refuse_polling(self.core()).await;
+        pulse.stand_in().await;
         // Cancelled when main is done: the watching thread must see that this core is gone.
         let _beating = glommio::spawn_local_into(pulse::beat(pulse), self.inner.network)
             .expect("lanes live with the core");
