@@ -44,7 +44,7 @@ impl<R: Reactor> Recovery<'_, R> {
         Ok(())
     }
 
-    /// Whether the header of a slot is not that of the segment in it, as frames tell. A slot is used
+    /// Whether the header of a slot is not that of the segment in it, as the rest tells. A slot is used
     /// again only after the catalog dropped what it held, and headers are written before frames: a
     /// trailer that counts is of no other generation than its header, nor is a frame that counts newer
     /// than a header that does not.
@@ -57,17 +57,21 @@ impl<R: Reactor> Recovery<'_, R> {
     ) -> Result<bool, RecoveryError> {
         let recorded = |generation| ledger.segments.contains(&generation);
         let counts = |generation| recorded(generation) || generation > ledger.known_generation;
-        let other = trailer.filter(|t| t.generation != header.generation);
-        if let Some(other) = other.filter(|trailer| recorded(trailer.generation)) {
-            let frames = self.frame_counts(path, file).await?;
-            let of = |generation| frames.get(&generation).copied().unwrap_or(0);
-            return Ok(of(other.generation) > of(header.generation));
-        }
         let is_in_use = match header.kind {
             SegmentKind::Log => counts(header.generation),
             SegmentKind::Settled => recorded(header.generation),
             SegmentKind::Void => false,
         };
+        let other = trailer.filter(|t| t.generation != header.generation);
+        if let Some(other) = other.filter(|trailer| recorded(trailer.generation)) {
+            // If it is the trailer that went astray, another slot names its generation too.
+            if !is_in_use {
+                return Ok(true);
+            }
+            let frames = self.frame_counts(path, file).await?;
+            let of = |generation| frames.get(&generation).copied().unwrap_or(0);
+            return Ok(of(other.generation) > of(header.generation));
+        }
         if is_in_use {
             return Ok(false);
         }
