@@ -213,6 +213,15 @@ impl Judge {
         }
     }
 
+    /// All records of these shards may be gone then.
+    pub fn excuse_all(&mut self, shards: impl IntoIterator<Item = ShardId>) {
+        for shard in shards {
+            let known = self.shards.get(&shard).map(|ledger| &ledger.must_exist);
+            let all = known.into_iter().flatten().copied();
+            self.excused.entry(shard).or_default().extend(all);
+        }
+    }
+
     /// These records lie in frames that were struck; `spreads` if something else was struck too.
     pub fn strike(&mut self, records: impl IntoIterator<Item = (ShardId, Offset)>, spreads: bool) {
         self.struck.extend(records);

@@ -57,6 +57,7 @@ pub(crate) fn strike(
             eprintln!("rot: {} records may be cut", lost.len());
         }
         judge.excuse(lost);
+        judge.excuse_all(nameless(world, &frames, &before, &after));
     }
     strikes
 }
@@ -163,6 +164,8 @@ fn places<'a>(world: &World, image: &'a Image) -> Vec<Place<'a>> {
 struct Frame {
     header: FrameHeader,
     directory: Vec<DirectoryEntry>,
+    /// Its header and directory still verify.
+    is_named: bool,
     /// All of it still verifies.
     is_whole: bool,
     /// Everything below this is marked as durable for its segment.
@@ -202,6 +205,7 @@ fn frames(world: &World, before: &Image, after: &Image) -> (Vec<Frame>, u64) {
             let batches = &is[at + FRAME_HEADER_BYTES..];
             frames.push(Frame {
                 header,
+                is_named: found.is_some(),
                 is_whole: found.is_some() && all_verify(batches, &directory),
                 directory,
                 marked: if is_recorded { u64::MAX } else { 0 },
@@ -220,6 +224,29 @@ fn cut(frames: &[Frame], mark: u64) -> Vec<(ShardId, Offset)> {
     };
     let gone = frames.iter().filter(|frame| frame.header.position >= from);
     gone.flat_map(Frame::records).collect()
+}
+
+/// Shards that nothing left in the log names: recovery tells of a gap for the shards it knows. Where every header and footer was struck and every frame that named a shard, it knows nothing of it.
+fn nameless(world: &World, frames: &[Frame], before: &Image, after: &Image) -> Vec<ShardId> {
+    let footer_at = field(weir_log::layout_of_trailer(), "file offset of the footer");
+    let keeps_a_table = before.iter().any(|(path, was)| {
+        let (is, last) = (&after[path], was.len() - BLOCK);
+        let header = was[..BLOCK] == is[..BLOCK] && &is[..4] == b"WRS1";
+        let footer = &was[last..last + 4] == b"WRT1" && {
+            let from = (u64_at(was, last + footer_at) as usize).min(last);
+            was[from..] == is[from..]
+        };
+        generation_of(world, was).is_some() && (header || footer)
+    });
+    if keeps_a_table {
+        return Vec::new();
+    }
+    let left = frames.iter().filter(|frame| frame.is_named);
+    let named: BTreeSet<ShardId> = left
+        .flat_map(|frame| frame.directory.iter().map(|entry| entry.shard))
+        .collect();
+    let all = world.shards.iter().map(|(shard, _)| *shard);
+    all.filter(|shard| !named.contains(shard)).collect()
 }
 
 /// Whether a slot was struck where it says of others where they lie: its header, footer or trailer, or
