@@ -9,6 +9,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use futures_util::FutureExt as _;
+
 use crate::read_budget::{Permit, ReadBudget, Wish};
 
 /// What an awake connection costs beyond one that sleeps: hyper's state and buffers, in the middle of
@@ -84,10 +86,16 @@ impl Crowd {
     /// Waits for a place.
     pub(super) async fn enter(self: &Rc<Self>, is_known: bool) -> Place {
         let one = || Wish::exactly(1);
-        let permit = match self.newcomers.spare(1) {
+        let own = if is_known {
+            &self.known
+        } else {
+            &self.newcomers
+        };
+        let now = |budget: &Rc<ReadBudget>| budget.reserve(one()).now_or_never();
+        let at_once = self.newcomers.spare(1).or_else(|| now(own));
+        let permit = match at_once.or_else(|| now(&self.newcomers)) {
             Some(permit) => permit,
-            None if is_known => self.known.reserve(one()).await,
-            None => self.newcomers.reserve(one()).await,
+            None => own.reserve(one()).await,
         };
         self.awake.set(self.awake.get() + 1);
         Place {
@@ -129,8 +137,6 @@ impl Default for Crowd {
 mod tests {
     use std::pin::pin;
 
-    use futures_util::FutureExt as _;
-
     use super::*;
 
     #[test]
@@ -151,6 +157,13 @@ mod tests {
         }
         assert_eq!(known.len(), 18);
         assert!(crowd.are_many());
+        // What strangers do not use is everybody's.
+        let alone = Crowd::new(72 * PLACE_BYTES, 0);
+        let mut all = Vec::new();
+        while let Some(place) = alone.enter(true).now_or_never() {
+            all.push(place);
+        }
+        assert_eq!(all.len(), 72);
         // Not one of those beyond the line's bound.
         drop(strangers.remove(0));
         assert!(waits.now_or_never().is_some());
