@@ -519,23 +519,4 @@ pub(crate) const fn base_of(ordinal: u64, segment_bytes: u64) -> Position {
 }
 
 #[cfg(test)]
-mod tests {
-    use weir_protocol::model::{ShardIndex, StreamId};
-
-    use super::*;
-
-    /// Two blocks changed places, and the hole they left ends in an epoch behind the tip's.
-    #[test]
-    fn the_end_of_a_hole_names_an_epoch() {
-        let at = |epoch: u64, number: u64| Offset::new((epoch << 48) | number).unwrap();
-        let mut tip = ShardTip::empty(ShardId::new(StreamId::new(7), ShardIndex(1)));
-        tip.next = at(0, 44);
-        let before = epoch_after([&tip]);
-        assert_eq!(before, Some(at(1, 0).epoch()));
-        tip.holes = vec![Hole {
-            from: at(0, 34),
-            until: at(1, 34),
-        }];
-        assert_eq!(epoch_after([&tip]), Some(at(2, 0).epoch()));
-    }
-}
+mod tests;

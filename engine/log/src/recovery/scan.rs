@@ -92,14 +92,15 @@ impl<R: Reactor> Recovery<'_, R> {
     /// Finds the frames of a segment that is in memory.
     pub(crate) fn scan_bytes(&self, segment: &Unsealed, bytes: &[u8]) -> Scan {
         let mut scan = Scan::default();
-        match segment.header {
-            Some(header) => {
-                scan.first_frame = header.bytes() as u64;
-                let table = bytes.get(..header.bytes()).and_then(|b| header.table(b));
-                scan.header_damaged = table.is_none();
-                scan.start_table = table.unwrap_or_default();
-            }
-            None => scan.header_damaged = true,
+        if let Some(header) = segment.header {
+            scan.first_frame = header.bytes() as u64;
+            let table = bytes.get(..header.bytes()).and_then(|b| header.table(b));
+            scan.header_damaged = table.is_none();
+            scan.start_table = table.unwrap_or_default();
+        } else {
+            // A header has at least a block, and no segment ends before it.
+            scan.first_frame = u64::from(BLOCK_BYTES);
+            scan.header_damaged = true;
         }
         let base = segment.base(self.identity.segment_bytes);
         let block = BLOCK_BYTES as usize;

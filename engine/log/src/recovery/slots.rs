@@ -492,8 +492,7 @@ impl<R: Reactor> Recovery<'_, R> {
         unrecorded: bool,
         slots: &mut Slots,
     ) {
-        // A segment's end lies behind its base and not behind its last byte.
-        let ordinal = (trailer.end.0.max(1) - 1) / self.identity.segment_bytes;
+        let ordinal = self.ordinal_of(&trailer);
         slots.note_used(&trailer);
         slots.ordinal_max = slots.ordinal_max.max(ordinal);
         let segment = SealedSegment {
@@ -508,6 +507,11 @@ impl<R: Reactor> Recovery<'_, R> {
             unrecorded,
             header,
         });
+    }
+
+    /// A segment's end lies behind its base and not behind its last byte.
+    fn ordinal_of(&self, trailer: &Trailer) -> u64 {
+        (trailer.end.0.max(1) - 1) / self.identity.segment_bytes
     }
 
     /// A slot without a readable header: never used, free, or a segment whose first block is
@@ -579,7 +583,9 @@ impl<R: Reactor> Recovery<'_, R> {
                 let ordinal = position.0 / self.identity.segment_bytes;
                 slots.generation_max = slots.generation_max.max(generation);
                 let sealed = trailer.filter(|trailer| trailer.generation == generation);
-                if let Some(trailer) = sealed.filter(|trailer| trailer.end > position) {
+                // Frames behind the end were cut, or rotted.
+                let is_here = |t: &Trailer| self.ordinal_of(t) == ordinal;
+                if let Some(trailer) = sealed.filter(is_here) {
                     let unrecorded = !ledger.segments.contains(&generation);
                     self.found_sealed(slot, trailer, None, unrecorded, slots);
                     return Ok(());
