@@ -56,3 +56,6 @@ mod admin;
 
 // What must never slip in the source: crate edges, no tokio below, each module says what it is.
 mod tidy;
+
+// What others wrote: licences we may ship, and the packages whose advisories do not reach us.
+mod dependencies;
