@@ -6,6 +6,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
+use super::blocking::PlainFaults;
 use super::image::{Image, SECTOR_BYTES, SharedFile, locked};
 
 /// The disk of one simulated machine, over all its lives. Sectors are 512 bytes. `Send` and
@@ -107,10 +108,20 @@ impl SimDisk {
         locked(&self.image).plain_operations_left = count;
     }
 
+    /// Changes what goes wrong with plain files, until the next crash.
+    pub fn set_plain_faults(&self, faults: PlainFaults) {
+        locked(&self.image).plain_faults = faults;
+    }
+
     /// From now on a new file's name survives the next power cut only by luck, as with a seam that
     /// forgets to flush the folder: a bug planted for a judge.
     pub fn forget_folder_flushes(&self) {
         locked(&self.image).forgets_folder_flushes = true;
+    }
+
+    /// From now on a sync of a plain file does nothing and succeeds: another such bug.
+    pub fn forget_plain_syncs(&self) {
+        locked(&self.image).forgets_plain_syncs = true;
     }
 
     fn file(&self, path: &str) -> io::Result<SharedFile> {

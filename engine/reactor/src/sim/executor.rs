@@ -44,7 +44,7 @@ impl World {
             wall_ms_at_start,
             wall_jump_ms: Cell::new(0),
             faults: RefCell::new(faults),
-            image: Arc::new(Mutex::new(Image::new(capacity_bytes))),
+            image: Arc::new(Mutex::new(Image::new(capacity_bytes, seed))),
             misdirected: Cell::new(0),
             trace: Cell::new(0xcbf2_9ce4_8422_2325),
             dice: RefCell::new(dice),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::blocking::PlainFaults;
 use super::dice::Dice;
 
 /// What a device writes whole; a torn write is torn between sectors.
@@ -73,9 +74,10 @@ impl FileImage {
         if self.unreadable.range(sectors.clone()).next().is_some() {
             return Err(input_output_error());
         }
-        let durable = self.durable.len().clamp(at, end) - at;
-        into[..durable].copy_from_slice(&self.durable[at..at + durable]);
-        into[durable..].fill(0);
+        let durable = self.durable.get(at..).unwrap_or_default();
+        let durable = &durable[..durable.len().min(into.len())];
+        into[..durable.len()].copy_from_slice(durable);
+        into[durable.len()..].fill(0);
         for (&sector, content) in self.cached.range(sectors) {
             let (from, to) = clip(sector, at, end);
             into[from - at..to - at].copy_from_slice(
@@ -138,6 +140,17 @@ impl FileImage {
             self.cached.insert(sector, content);
             self.doomed.remove(&sector);
             self.unreadable.remove(&sector);
+        }
+    }
+
+    /// A plain write that fails: some of its sectors are in the cache.
+    pub(super) fn write_in_part(&mut self, at: usize, data: &[u8], dice: &mut Dice) {
+        let end = at + data.len();
+        let sectors = at / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES);
+        let written = dice.subset(sectors.len());
+        for (sector, _) in sectors.zip(written).filter(|(_, written)| *written) {
+            let (from, to) = clip(sector, at, end);
+            self.write_cached(from, &data[from - at..to - at]);
         }
     }
 
@@ -256,21 +269,32 @@ pub(super) struct Image {
     pub(super) life: u64,
     /// Plain operations that still work; the others fail and change nothing.
     pub(super) plain_operations_left: Option<u64>,
+    pub(super) plain_faults: PlainFaults,
+    /// Chance of its own, so that faults of plain files shift nothing else.
+    pub(super) plain_dice: Dice,
+    /// The life ended amid a plain operation, and only waits for its crash.
+    pub(super) has_ended: bool,
     /// A planted bug: see [`super::SimDisk::forget_folder_flushes`].
     pub(super) forgets_folder_flushes: bool,
+    /// Another: see [`super::SimDisk::forget_plain_syncs`].
+    pub(super) forgets_plain_syncs: bool,
     /// Names that a power cut may take.
     unflushed_names: BTreeSet<String>,
 }
 
 impl Image {
-    pub(super) fn new(capacity_bytes: u64) -> Self {
+    pub(super) fn new(capacity_bytes: u64, seed: u64) -> Self {
         Self {
             names: BTreeMap::new(),
             folders: BTreeSet::from([String::new()]),
             capacity_bytes,
             life: 0,
             plain_operations_left: None,
+            plain_faults: PlainFaults::default(),
+            plain_dice: Dice::new(seed.rotate_left(16)),
+            has_ended: false,
             forgets_folder_flushes: false,
+            forgets_plain_syncs: false,
             unflushed_names: BTreeSet::new(),
         }
     }
@@ -302,6 +326,14 @@ impl Image {
             self.unflushed_names.insert(path.to_owned());
         }
         Ok(file)
+    }
+
+    /// The present life ends: what it still holds of plain files is of no use from here on.
+    pub(super) fn end_life(&mut self) {
+        self.life += 1;
+        self.plain_operations_left = None;
+        self.plain_faults = PlainFaults::default();
+        self.has_ended = false;
     }
 
     /// A power cut: of the names that were not flushed a drawn subset survives.

@@ -89,7 +89,8 @@ impl Sim {
 
     /// Runs `main`, what it spawned, and what earlier runs of this life left behind, until `main` is
     /// done: then `Some`. At a limit other than [`RunLimit::Done`] the machine stands still and this
-    /// is `None`: call [`Sim::crash`] next.
+    /// is `None`: call [`Sim::crash`] next. So it does, at any limit, when the life ended amid an
+    /// operation on a plain file.
     pub fn run<T: 'static>(
         &self,
         limit: RunLimit,
@@ -115,6 +116,9 @@ impl Sim {
             };
             let end =
                 started.saturating_add(u64::try_from(time_max.as_nanos()).unwrap_or(u64::MAX));
+            if locked(&self.world.image).has_ended {
+                return None;
+            }
             let mut over = steps >= steps_max || self.world.now.get() >= end;
             if !over {
                 match life.step() {
@@ -143,6 +147,8 @@ impl Sim {
     /// survive in a test wait for ever.
     pub fn crash(&self, how: Crash) {
         let old = Rc::clone(&self.life.borrow());
+        // First: what is dropped with the tasks must not end its files in good order.
+        locked(&self.world.image).end_life();
         old.end();
         let pending = std::mem::take(&mut *old.pending.borrow_mut());
         let mut dice = self.world.dice.borrow_mut();
@@ -159,8 +165,6 @@ impl Sim {
                 locked(file).lose_power(&mut dice);
             }
         }
-        image.life += 1;
-        image.plain_operations_left = None;
         let restart_ns = dice.between(1_000_000, 2_000_000_000);
         drop(image);
         drop(dice);

@@ -20,7 +20,7 @@ mod reactor;
 #[cfg(test)]
 mod tests;
 
-pub use blocking::SimBlockingFile;
+pub use blocking::{PlainFaults, SimBlockingFile};
 pub use dice::Dice;
 pub use disk::SimDisk;
 pub use faults::Faults;

@@ -418,6 +418,9 @@ fn plain_files_behave_like_an_array() {
             assert_eq!(file.bytes().unwrap(), model.len() as u64, "seed {seed}");
             file.read_at(0, &mut read).unwrap();
             assert!(read == model, "seed {seed}, step {step}");
+            let from = at.min(model.len());
+            file.read_at(from as u64, &mut read[from..]).unwrap();
+            assert!(read == model, "seed {seed}, step {step}, from {from}");
         }
     }
 }
