@@ -1,11 +1,11 @@
 //! Opens a folder, in the order that keeps every promise.
 //!
-//! Owns: the steps between a locked folder and running cores. Never: threads; the simulator runs
-//! the same steps.
+//! Owns: the steps between a locked folder and running cores. Never: threads, but the one that looks at
+//! the catalog; the simulator runs the same steps.
 //!
-//! The order: FORMAT, catalog, one more incarnation noted durably, every log recovered, transitions
-//! that a stop cut short ended, shards homed. Nothing of a log is written before the incarnation is
-//! durable; no core serves before every log of the folder is recovered.
+//! The order: a look at all of the catalog, FORMAT, catalog, one more incarnation noted durably, every
+//! log recovered, transitions that a stop cut short ended, shards homed. Nothing of a log is written
+//! before the incarnation is durable; no core serves before every log of the folder is recovered.
 
 use std::sync::Arc;
 
@@ -18,14 +18,16 @@ use weir_protocol::model::{Epoch, LogId, StreamStatus, Timestamp};
 use weir_reactor::{BlockingDisk, Disk, Mailbox, Reactor, mailbox};
 
 use crate::catalog::control::{ControlPlane, ControlRequest, REQUESTS_MAX};
+use crate::catalog::look::{CatalogFault, look_at_catalog};
 use crate::catalog::model::Model;
 use crate::catalog::publish::CoreState;
 use crate::catalog::store::{Catalog, CatalogError, Contents, Namespace};
+use crate::catalog::unfollowed::Unfollowed;
 use crate::catalog::without_effect::WithoutEffect;
 use crate::consumer::ConsumerStatus;
 use crate::cross_core::CoreAddress;
 use crate::error::OpenFolderError;
-use crate::folder::{CoreSeed, FolderOptions};
+use crate::folder::{CoreSeed, FolderOptions, catalog_rots};
 use crate::format::{self, FORMAT_VERSION, FormatError};
 use crate::given_up;
 use crate::homing::{Homes, LastStop, Logs};
@@ -84,6 +86,7 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
     }
     let cores = options.cores as u32;
     let folder = options.path.display().to_string();
+    look_at_catalog_first(disk, options)?;
     let logs = found_logs(reactor)
         .await
         .map_err(|error| io_error(&folder, &error))?;
@@ -194,6 +197,7 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
         publications: 0,
         reopenings: 0,
         without_effect: WithoutEffect::default(),
+        unfollowed: Unfollowed::default(),
     };
     Ok(Opened {
         cores: seeds,
@@ -201,6 +205,25 @@ pub async fn open_in<R: Reactor, D: BlockingDisk>(
         stop: ControlStop(mailbox),
         report,
     })
+}
+
+/// A catalog is read whole before anything is written by what it says: rot in it stops the start.
+pub(crate) fn look_at_catalog_first<D: BlockingDisk>(
+    disk: &D,
+    options: &FolderOptions,
+) -> Result<(), OpenFolderError> {
+    let folder = options.path.display().to_string();
+    let failed = |error: std::io::Error| io_error(&folder, &error);
+    if !Catalog::exists(disk).map_err(failed)? {
+        return Ok(());
+    }
+    let (account, region) = (options.account.clone(), options.region.clone());
+    match look_at_catalog(disk, Namespace { account, region }).map_err(failed)? {
+        Ok(looked) if looked.in_order => Ok(()),
+        Ok(_) => Err(catalog_rots(&folder, "its pages do not verify")),
+        Err(fault) if fault.is_rot => Err(catalog_rots(&folder, &fault.text)),
+        Err(CatalogFault { text, .. }) => Err(OpenFolderError::Catalog { folder, text }),
+    }
 }
 
 /// The expiry clock's account, noted before anything is stored. A first life that left none would let the

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_protocol::model::{StreamName, StreamStatus};
+use weir_protocol::model::{StreamId, StreamName, StreamStatus};
 use weir_reactor::{Lane, Reactor};
 use weir_reactor::{Reply, oneshot};
 
 use crate::catalog::control::{ControlRequest, Settling};
-use crate::consumer::ConsumerStatus;
+use crate::consumer::{Consumer, ConsumerStatus};
 use crate::engine::Engine;
 use crate::error::ControlError;
 use crate::request::{Change, Changed, ConsumersOnDelete, CreateStream};
@@ -85,12 +85,8 @@ impl<R: Reactor> Engine<R> {
                 engine.settle_stream_later(after);
             }
             let consumer = consumer.and_then(|name| after.consumer(name.as_str()));
-            if let Some(consumer) = consumer.filter(|c| c.status != ConsumerStatus::Active) {
-                engine.settle_later(Settling::Consumer {
-                    stream: after.id,
-                    name: consumer.name.clone(),
-                    status: consumer.status,
-                });
+            if let Some(consumer) = consumer {
+                engine.settle_consumer_later(after.id, consumer);
             }
         })
         .await
@@ -146,6 +142,32 @@ impl<R: Reactor> Engine<R> {
             .send(asked(answer))
             .map_err(|_| ControlError::Overloaded)?;
         wait.await.unwrap_or(Err(ControlError::Stopping))
+    }
+
+    /// Ends what is on its way of streams that nobody else sees through.
+    pub(crate) fn see_through(&self, streams: &[StreamId]) {
+        let known = self.streams();
+        for stream in streams.iter().filter_map(|id| known.by_id(*id)) {
+            if stream.pending.is_some() {
+                self.drive_later(stream.id);
+            } else if stream.status != StreamStatus::Active {
+                self.settle_stream_later(stream);
+            }
+            for consumer in &stream.consumers {
+                self.settle_consumer_later(stream.id, consumer);
+            }
+        }
+    }
+
+    fn settle_consumer_later(&self, stream: StreamId, consumer: &Consumer) {
+        let (name, status) = (consumer.name.clone(), consumer.status);
+        if status != ConsumerStatus::Active {
+            self.settle_later(Settling::Consumer {
+                stream,
+                name,
+                status,
+            });
+        }
     }
 
     fn settle_stream_later(&self, stream: &Stream) {

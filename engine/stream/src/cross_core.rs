@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use weir_protocol::model::{Offset, ShardId};
+use weir_protocol::model::{Offset, ShardId, StreamId};
 use weir_protocol::wire::request::ReadFrom;
 use weir_reactor::{Inbox, Mailbox, Reply, mailbox, oneshot};
 use weir_reactor::{Lane, Reactor};
@@ -85,6 +85,8 @@ pub(crate) struct Publication {
     /// Rises with every publication.
     pub(crate) number: u64,
     pub(crate) step: PublicationStep,
+    /// Streams on their way that this core is to see through: nobody else does.
+    pub(crate) unfollowed: Vec<StreamId>,
     /// Answered once the core has done it.
     pub(crate) seen: Reply<()>,
 }
@@ -167,6 +169,7 @@ impl<R: Reactor> Engine<R> {
                     PublicationStep::Show => {
                         engine.show(publication.streams);
                         engine.note_publication(publication.number);
+                        engine.see_through(&publication.unfollowed);
                     }
                 }
                 publication.seen.send(());

@@ -21,8 +21,6 @@ use weir_reactor::{
 
 use crate::boot::{ControlStop, Opened, open_in};
 use crate::catalog::control::ControlRequest;
-use crate::catalog::look::look_at_catalog;
-use crate::catalog::store::{Catalog, Namespace};
 use crate::cross_core::{CoreAddress, CoreRequest, Publication};
 use crate::error::OpenFolderError;
 use crate::retention::{ExpiryAccount, NotedExpiry};
@@ -177,7 +175,6 @@ pub fn open_folder(options: &FolderOptions) -> Result<OpenFolder, OpenFolderErro
         text: error.to_string(),
     })?;
 
-    look_at_catalog_first(options)?;
     let Opened {
         cores,
         control,
@@ -196,30 +193,6 @@ pub fn open_folder(options: &FolderOptions) -> Result<OpenFolder, OpenFolderErro
         control,
         report,
     })
-}
-
-/// A catalog is read whole before anything is written by what it says: rot in it stops the start.
-fn look_at_catalog_first(options: &FolderOptions) -> Result<(), OpenFolderError> {
-    let folder = options.path.display().to_string();
-    let failed = |error: std::io::Error| OpenFolderError::Io {
-        folder: options.path.display().to_string(),
-        text: error.to_string(),
-    };
-    let disk = PlainDisk::new(&options.path);
-    if !Catalog::exists(&disk).map_err(failed)? {
-        return Ok(());
-    }
-    let (account, region) = (options.account.clone(), options.region.clone());
-    let looked = look_at_catalog(&disk, Namespace { account, region }).map_err(failed)?;
-    match looked {
-        Ok(looked) if looked.in_order => Ok(()),
-        Ok(_) => Err(catalog_rots(&folder, "its pages do not verify")),
-        Err(fault) if fault.is_rot => Err(catalog_rots(&folder, &fault.text)),
-        Err(fault) => Err(OpenFolderError::Catalog {
-            folder,
-            text: fault.text,
-        }),
-    }
 }
 
 /// The sentence about a catalog that cannot be trusted.

@@ -21,6 +21,7 @@ use super::change::Surroundings;
 use super::model::Model;
 use super::publish::CoreState;
 use super::store::{Catalog, CatalogError};
+use super::unfollowed::Unfollowed;
 use super::without_effect::WithoutEffect;
 use crate::consumer::ConsumerStatus;
 use crate::cross_core::Present;
@@ -174,6 +175,7 @@ pub struct ControlPlane<D: BlockingDisk> {
     /// What is durable of the expiry clock.
     pub(crate) noted: NotedExpiry,
     pub(crate) without_effect: WithoutEffect,
+    pub(crate) unfollowed: Unfollowed,
 }
 
 impl<D: BlockingDisk> ControlPlane<D> {
@@ -294,7 +296,7 @@ impl<D: BlockingDisk> ControlPlane<D> {
             StreamStatus::Creating
         };
         let (stream, next_stream) = self.model.create(create, status, now)?;
-        let stream = self.put(stream, next_stream).await?;
+        let stream = self.put_asked(stream, next_stream).await?;
         self.without_effect.look(&stream);
         Ok(stream)
     }
@@ -302,7 +304,7 @@ impl<D: BlockingDisk> ControlPlane<D> {
     async fn delete(&mut self, name: &StreamName, consumers: ConsumersOnDelete) -> StreamAnswer {
         let stream = self.model.delete(name, consumers)?;
         if !self.state_delay.is_zero() {
-            return self.put(stream, 0).await;
+            return self.put_asked(stream, 0).await;
         }
         self.remove(name).await?;
         Ok(Arc::new(stream))
@@ -323,7 +325,7 @@ impl<D: BlockingDisk> ControlPlane<D> {
             is_instant: self.state_delay.is_zero(),
         };
         let (before, after) = self.model.change(name, change, &around)?;
-        let after = self.put(after, 0).await?;
+        let after = self.put_asked(after, 0).await?;
         self.without_effect.look(&after);
         Ok(Changed { before, after })
     }
@@ -359,7 +361,7 @@ impl<D: BlockingDisk> ControlPlane<D> {
         let stream = self
             .model
             .begin_reshard(name, reshard, rules, self.quota, now)?;
-        self.put(stream, 0).await
+        self.put_asked(stream, 0).await
     }
 
     async fn next_round(&mut self, stream: StreamId) -> NextRound {
@@ -452,12 +454,32 @@ impl<D: BlockingDisk> ControlPlane<D> {
 
     /// Commits `stream`, enters it, and tells every core.
     async fn put(&mut self, stream: Stream, next_stream: u64) -> StreamAnswer {
+        self.write(&stream, next_stream).await?;
+        Ok(self.enter(stream, next_stream).await)
+    }
+
+    /// As [`Self::put`], for a change that whoever asked for it sees through, unless told of an error.
+    async fn put_asked(&mut self, stream: Stream, next_stream: u64) -> StreamAnswer {
+        if let Err(error) = self.write(&stream, next_stream).await {
+            if !self.catalog.is_open() {
+                self.unfollowed.may_be_written(stream);
+            }
+            return Err(error);
+        }
+        self.unfollowed.is_followed(stream.id);
+        Ok(self.enter(stream, next_stream).await)
+    }
+
+    async fn write(&mut self, stream: &Stream, next_stream: u64) -> Result<(), ControlError> {
         let next_stream = next_stream.max(self.model.next_stream());
-        let written = self.catalog.put_stream(&stream, next_stream);
-        self.settled(written, |model| model.holds(&stream)).await?;
+        let written = self.catalog.put_stream(stream, next_stream);
+        self.settled(written, |model| model.holds(stream)).await
+    }
+
+    async fn enter(&mut self, stream: Stream, next_stream: u64) -> Arc<Stream> {
         let stream = self.model.put(stream, next_stream);
         self.publish().await;
-        Ok(stream)
+        stream
     }
 
     /// Removes a stream, and tells every core.
@@ -496,6 +518,7 @@ impl<D: BlockingDisk> ControlPlane<D> {
         let cores = self.cores.len() as u32;
         let mut contents = self.catalog.reopen(cores)?;
         self.model = Model::new(&mut contents, cores);
+        self.unfollowed.look(&self.model);
         self.reopenings += 1;
         Ok(())
     }

@@ -14,4 +14,5 @@ mod reshard;
 mod settings_entry;
 pub(crate) mod storage;
 pub(crate) mod store;
+pub(crate) mod unfollowed;
 pub(crate) mod without_effect;

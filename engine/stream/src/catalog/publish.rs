@@ -44,6 +44,13 @@ impl<D: BlockingDisk> ControlPlane<D> {
         let streams = self.model.snapshot();
         self.publications += 1;
         let number = self.publications;
+        // Once; if no core listens, the next time.
+        let listens = |core: &CoreState| matches!(core, CoreState::Listening(_));
+        let mut unfollowed = if self.cores.iter().any(listens) {
+            self.unfollowed.take()
+        } else {
+            Vec::new()
+        };
         for step in [PublicationStep::Home, PublicationStep::Show] {
             let mut taken = Vec::new();
             for core in &self.cores {
@@ -58,6 +65,10 @@ impl<D: BlockingDisk> ControlPlane<D> {
                         streams: Arc::clone(&streams),
                         number,
                         step,
+                        unfollowed: match step {
+                            PublicationStep::Home => Vec::new(),
+                            PublicationStep::Show => std::mem::take(&mut unfollowed),
+                        },
                         seen,
                     })
                     .ok();

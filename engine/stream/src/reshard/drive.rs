@@ -54,7 +54,7 @@ impl<R: Reactor> Engine<R> {
         }
     }
 
-    fn drive_later(&self, stream: StreamId) {
+    pub(crate) fn drive_later(&self, stream: StreamId) {
         let engine = self.clone();
         self.reactor().spawn(Lane::Background, async move {
             engine.reactor().sleep(engine.state_delay()).await;

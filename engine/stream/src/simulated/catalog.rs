@@ -1,12 +1,13 @@
-//! The catalog on a disk that stops in the middle.
+//! The catalog on a disk that stops in the middle, or rots.
 
 use weir_log::LedgerChange;
 use weir_protocol::model::{
     LogId, Offset, ShardId, ShardIndex, StreamId, StreamMode, StreamStatus, Timestamp,
 };
-use weir_reactor::sim::{Crash, SimDisk};
+use weir_reactor::sim::{Crash, Dice, SimDisk};
 
-use super::{asked, machine, name};
+use super::{asked, machine, name, options};
+use crate::boot::look_at_catalog_first;
 use crate::catalog::given_up::{Fate, Found, GivenUpRecords, GivenUpRows, GivenUpSegment};
 use crate::catalog::model::Model;
 use crate::catalog::store::{Catalog, CatalogError, Namespace};
@@ -226,5 +227,87 @@ fn a_repair_that_is_cut_short_gave_up_all_or_nothing() {
     assert!(
         before > 0 && done > 0,
         "{before} before, {after} after, {done} acknowledged"
+    );
+}
+
+/// All that the catalog says.
+fn said(disk: &SimDisk) -> String {
+    let catalog = open(disk).unwrap();
+    let said = (catalog.read(1).unwrap(), catalog.ledger(LogId(0)).unwrap());
+    format!("{said:?}")
+}
+
+/// Bits, sectors and pages of the file rot, lie elsewhere, or are as they once were: a start refuses it
+/// in one sentence, or reads what was written. Of the header's sector, which says where the rest lies,
+/// there is no telling that it is an older one that still fits.
+#[test]
+fn a_rotten_catalog_is_refused_or_says_what_it_said() {
+    const PAGE: usize = 4_096;
+    let sim = machine(11);
+    let disk = sim.disk();
+    Catalog::create(&disk, [7; 32]).unwrap();
+    let mut once = Vec::new();
+    for number in 0..12 {
+        step(&open(&disk).unwrap(), number).unwrap();
+        once.push(disk.visible_bytes("catalog").unwrap());
+    }
+    let intact = once.pop().unwrap();
+    let expected = said(&disk);
+    // Most of the file is never used.
+    let used: Vec<usize> = (0..intact.len() / PAGE)
+        .filter(|page| {
+            intact[page * PAGE..(page + 1) * PAGE]
+                .iter()
+                .any(|byte| *byte != 0)
+        })
+        .collect();
+    let (mut refused, mut served) = (0, 0);
+    let mut dice = Dice::new(11);
+    for round in 0..600 {
+        let mut pick = || used[dice.below(used.len() as u64) as usize] * PAGE;
+        let (at, other) = (pick(), pick());
+        let sector = at + 512 * dice.below(8) as usize;
+        let mut rotten = intact.clone();
+        match round % 5 {
+            0 => rotten[at + dice.below(PAGE as u64) as usize] ^= 1 << dice.below(8),
+            1 => rotten[sector..sector + 512].fill(0),
+            2 => rotten[at..at + PAGE].fill(0xa5),
+            3 => rotten.copy_within(other..other + PAGE, at),
+            _ if sector == 0 => continue,
+            _ => {
+                let old = &once[dice.below(once.len() as u64) as usize];
+                if let Some(old) = old.get(sector..sector + 512) {
+                    rotten[sector..sector + 512].copy_from_slice(old);
+                }
+            }
+        }
+        disk.put_file("catalog", &rotten).unwrap();
+        match look_at_catalog_first(&disk, &options(1)) {
+            Ok(()) => {
+                assert_eq!(
+                    said(&disk),
+                    expected,
+                    "round {round}, byte {at}, from {other}"
+                );
+                served += 1;
+            }
+            Err(error) => {
+                let text = error.to_string();
+                assert!(
+                    text.starts_with("the catalog of data cannot be read: "),
+                    "{text}"
+                );
+                assert!(
+                    !text.contains('\n') && text.contains("nothing was changed"),
+                    "{text}"
+                );
+                refused += 1;
+            }
+        }
+    }
+    println!("{refused} refused, {served} served");
+    assert!(
+        refused > 60 && served > 60,
+        "{refused} refused, {served} served"
     );
 }

@@ -8,6 +8,7 @@ mod gone;
 mod life;
 mod reshard;
 mod settings;
+mod unfollowed;
 
 use std::path::PathBuf;
 use std::time::Duration;
