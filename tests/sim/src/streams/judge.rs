@@ -85,6 +85,16 @@ impl Judge {
         ledger.shortest_ms = retention_ms;
     }
 
+    /// The stream is there, also if its creation was never acknowledged.
+    pub(super) fn meets(&mut self, stream: &Stream) {
+        let ledger = self.streams.entry(stream.id).or_default();
+        if ledger.name.is_empty() {
+            ledger.name = stream.name.to_string();
+            ledger.retentions = vec![stream.retention_ms];
+            ledger.shortest_ms = stream.retention_ms;
+        }
+    }
+
     pub(super) fn asks_to_delete(&mut self, stream: StreamId) {
         self.streams.entry(stream).or_default().deletion_asked = true;
     }
@@ -228,6 +238,7 @@ impl Judge {
 
     /// A map that some core works by: its open shards tile the hash keys, ends stay what they are.
     pub(super) fn sees(&mut self, stream: &Stream) {
+        self.meets(stream);
         let ledger = self.streams.entry(stream.id).or_default();
         let mut open: Vec<&Shard> = stream.open_shards().collect();
         open.sort_by_key(|shard| shard.range.start);
@@ -306,13 +317,7 @@ impl Judge {
             }
         }
         for stream in present {
-            let ledger = self.streams.entry(stream.id).or_default();
-            if ledger.name.is_empty() {
-                // Its creation was never acknowledged.
-                ledger.name = stream.name.to_string();
-                ledger.retentions = vec![stream.retention_ms];
-                ledger.shortest_ms = stream.retention_ms;
-            }
+            self.meets(stream);
         }
         for what in wrong {
             self.fail(what);

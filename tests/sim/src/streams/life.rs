@@ -7,7 +7,7 @@ use std::time::Duration;
 use weir_protocol::batch::{BatchBuilder, BatchView, ProducerMark};
 use weir_protocol::model::{HashKey, Offset, StreamName};
 use weir_protocol::wire::request::ReadFrom;
-use weir_reactor::sim::{Faults, SimReactor};
+use weir_reactor::sim::{Faults, PlainFaults, SimReactor};
 use weir_reactor::{Lane, Reactor};
 use weir_stream::{
     AppendError, ControlStop, Engine, Opened, ReadError, ReadRequest, Shard, ShardBatch, Stream,
@@ -45,6 +45,9 @@ pub(super) async fn live(reactor: SimReactor, world: Rc<World>, plan: Plan) -> E
     if plan.faults_in_recovery {
         reactor.set_faults(plan.faults.clone());
     }
+    if plan.catalog_faults_in_recovery {
+        world.disk.set_plain_faults(plan.catalog.clone());
+    }
     let opened = open(&reactor, &world, &plan).await;
     reactor.set_faults(Faults::default());
     let (engines, stop) = match opened {
@@ -64,11 +67,15 @@ pub(super) async fn live(reactor: SimReactor, world: Rc<World>, plan: Plan) -> E
     life.world
         .disk
         .stop_plain_operations_after(plan.catalog_stops_after);
+    if !plan.catalog_faults_in_recovery {
+        life.world.disk.set_plain_faults(plan.catalog.clone());
+    }
     life.work(&plan);
     life.pass(&plan).await;
 
     reactor.set_faults(Faults::default());
     life.world.disk.stop_plain_operations_after(None);
+    life.world.disk.set_plain_faults(PlainFaults::default());
     life.ends.set(true);
     let before = reactor.elapsed();
     while life.running.get() > 0 {
@@ -81,12 +88,17 @@ pub(super) async fn live(reactor: SimReactor, world: Rc<World>, plan: Plan) -> E
             return Ending::Done;
         }
     }
-    if plan.is_last {
+    if plan.leaves_all_alive() {
         life.be_lively().await;
+    }
+    if plan.is_last {
         life.look_at_everything().await;
         life.expire_all().await;
     }
     if plan.close {
+        if plan.catalog_faults_in_close {
+            life.world.disk.set_plain_faults(plan.catalog.clone());
+        }
         for engine in life.engines.iter() {
             engine.close().await;
         }

@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use weir_reactor::sim::{Crash, Dice, Faults, RunLimit, Sim, SimDisk, SimOptions};
+use weir_reactor::sim::{Crash, Dice, Faults, PlainFaults, RunLimit, Sim, SimDisk, SimOptions};
 use weir_stream::{EngineMemory, FolderOptions, QuotaSwitch};
 
 use crate::judge::RecordId;
-use crate::story::Tally;
+use crate::story::{Tally, is_verbose};
 use judge::Judge;
 use life::{Ending, live};
 
@@ -58,16 +58,55 @@ struct Plan {
     is_full_for_a_while: bool,
     /// The catalog's disk fails after so many changes.
     catalog_stops_after: Option<u64>,
+    /// What else goes wrong with the catalog's disk, and whether it does so in recovery and while the
+    /// server closes.
+    catalog: PlainFaults,
+    catalog_faults_in_recovery: bool,
+    catalog_faults_in_close: bool,
     faults: Faults,
     faults_in_recovery: bool,
     close: bool,
     is_last: bool,
 }
 
+impl Plan {
+    /// Whether all that went wrong is forgiven without a restart: a log that failed thrice is not.
+    fn leaves_all_alive(&self) -> bool {
+        let Faults {
+            write_errors,
+            flush_errors,
+            misdirected_writes,
+            ..
+        } = self.faults;
+        self.is_last || write_errors + flush_errors + misdirected_writes == 0
+    }
+}
+
+/// What may happen in a story.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Menu {
+    /// What there was at first: seeds that found bugs then tell the same story for ever.
+    First,
+    /// The catalog's disk fails in every way, too.
+    Whole,
+    /// The whole menu, on a machine that forgets to flush the catalog: a bug planted for the judge.
+    ForgottenCatalogSync,
+}
+
 /// Tells the story of `seed`; an error is what went wrong.
 pub fn run(seed: u64) -> Result<Tally, String> {
+    tell(seed, Menu::Whole)
+}
+
+/// As [`run`], with another menu.
+pub fn tell(seed: u64, menu: Menu) -> Result<Tally, String> {
     let mut dice = Dice::new(seed.rotate_left(32));
+    // Draws of its own: what is new on the menu does not change what was there before.
+    let mut more = Dice::new(!seed);
     let sim = Sim::new(seed, SimOptions::default());
+    if menu == Menu::ForgottenCatalogSync {
+        sim.disk().forget_plain_syncs();
+    }
     let retentions = if dice.coin() {
         vec![1_000, 3_000, 10_000]
     } else {
@@ -86,7 +125,10 @@ pub fn run(seed: u64) -> Result<Tally, String> {
     let mut jumps = Vec::new();
     for life in 0..lives {
         let is_last = life + 1 == lives;
-        let plan = new_plan(&mut dice, is_last);
+        let mut plan = new_plan(&mut dice, is_last);
+        if menu != Menu::First && !is_last {
+            spoil_catalog(&mut more, &mut plan);
+        }
         jumps.extend(plan.jumps);
         if plan.jumps.is_some_and(|millis| millis < 0) {
             world.jumped_back.set(true);
@@ -101,9 +143,15 @@ pub fn run(seed: u64) -> Result<Tally, String> {
         } else {
             RunLimit::Steps(dice.between(300, 6_000))
         };
-        let is_quiet = !plan.faults_in_recovery;
+        let is_quiet = !plan.faults_in_recovery && !plan.catalog_faults_in_recovery;
         tally.lives += 1;
+        if is_verbose() {
+            eprintln!("life {life}: {limit:?} {plan:?}");
+        }
         let ending = sim.run(limit, live(sim.reactor(), Rc::clone(&world), plan));
+        if is_verbose() {
+            eprintln!("life {life} ended: {ending:?}");
+        }
         *sim.faults() = Faults::default();
         tally.misdirected = sim.misdirected();
         if let Some(what) = world.judge.borrow().failure() {
@@ -190,10 +238,34 @@ fn new_plan(dice: &mut Dice, is_last: bool) -> Plan {
         lasts: Duration::from_millis(dice.between(20, 400)),
         jumps: (dice.below(5) == 0).then(|| jump(dice)),
         is_full_for_a_while: dice.below(6) == 0,
+        catalog: PlainFaults::default(),
+        catalog_faults_in_recovery: false,
+        catalog_faults_in_close: false,
         catalog_stops_after: (!is_last && dice.below(8) == 0).then(|| dice.between(0, 100)),
         faults_in_recovery: !is_last && dice.below(4) == 0,
         faults,
         close: dice.below(3) == 0,
         is_last,
     }
+}
+
+/// The catalog's disk fails in one or two ways, or ends the life amid an operation.
+fn spoil_catalog(more: &mut Dice, plan: &mut Plan) {
+    for _ in 0..more.between(0, 2) {
+        let faults = &mut plan.catalog;
+        let chance = more.between(10, 2_000) as u32;
+        match more.below(8) {
+            // Lives change some dozens or some thousands of times.
+            0..3 => {
+                let most = 10_u64.pow(more.between(1, 3) as u32);
+                faults.ends_amid = Some(more.below(2 * most));
+            }
+            3 | 4 => faults.sync_errors = chance,
+            5 => faults.write_errors = chance,
+            6 => faults.read_errors = chance,
+            _ => faults.full_errors = chance * 5,
+        }
+    }
+    plan.catalog_faults_in_recovery = more.below(3) == 0;
+    plan.catalog_faults_in_close = more.coin();
 }

@@ -8,6 +8,7 @@ use weir_stream::{
 };
 
 use super::life::Life;
+use crate::story::is_verbose;
 
 const NAMES: [&str; 3] = ["alpha", "beta", "gamma"];
 const CONSUMERS: [&str; 2] = ["one", "two"];
@@ -77,7 +78,11 @@ impl Life {
             settings: StreamSettings::default(),
         };
         let engine = self.engine().clone();
-        if let Ok(stream) = engine.create_stream(asked).await {
+        let created = engine.create_stream(asked).await;
+        if is_verbose() {
+            eprintln!("created for {retention_ms}: {created:?}");
+        }
+        if let Ok(stream) = created {
             self.world.judge.borrow_mut().created(&stream, retention_ms);
         }
     }
@@ -97,6 +102,7 @@ impl Life {
         let engine = self.engine().clone();
         let consumer = CONSUMERS[self.below(2) as usize];
         let (judge, id) = (&self.world.judge, stream.id);
+        judge.borrow_mut().meets(stream);
         match draw {
             1..4 => {
                 let millis = self.world.retention(self.reactor.random());
@@ -106,7 +112,12 @@ impl Life {
                     ..StreamChange::default()
                 };
                 let change = Change::Settings(change);
-                if engine.change_stream(&stream.name, change).await.is_ok() {
+                let changed = engine.change_stream(&stream.name, change).await;
+                if is_verbose() {
+                    let changed = changed.as_ref().map(|changed| &changed.after);
+                    eprintln!("{} keeps for {millis}: {changed:?}", stream.name);
+                }
+                if changed.is_ok() {
                     judge.borrow_mut().keeps(id, millis);
                 }
             }
